@@ -1,0 +1,217 @@
+"""The journal: append-only events, one JSON line each. It is the truth of a study; all else is derived from it."""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from study.state import Attempt, Search, StudyState, Trial
+from trainables.errors import UserError
+
+SCHEMA_VERSION = 1
+
+
+class JournalError(UserError):
+    """The journal cannot be read or written as it stands."""
+
+
+def _checksum(event: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(event, sort_keys=True, separators=(',', ':')).encode()):08x}"
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    line = json.dumps(event | {"crc": _checksum(event)}, separators=(",", ":"), allow_nan=False)
+    return line.encode() + b"\n"
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None if the line is torn or damaged."""
+    try:
+        event = json.loads(line)
+        crc = event.pop("crc")
+    except (ValueError, KeyError, AttributeError):
+        return None
+    return event if crc == _checksum(event) else None
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Events in order. A torn last line (a crash while writing) is left out; damage before it is an error.
+
+    Raises:
+        JournalError: the file is missing, a line in the middle is damaged, or its schema is newer than this program.
+    """
+    try:
+        lines = path.open("rb")
+    except FileNotFoundError:
+        raise JournalError(
+            f"{path}: no journal here. Name the folder that `cov-study run --out` wrote."
+        ) from None
+    with lines:
+        damaged: int | None = None
+        for number, line in enumerate(lines, start=1):
+            if damaged is not None:
+                raise JournalError(
+                    f"{path}, line {damaged}: damaged (checksum or syntax). Restore the file from a backup, "
+                    f"or cut it before that line to go on from there."
+                )
+            event = _decode(line) if line.endswith(b"\n") else None
+            if event is None:
+                damaged = number
+                continue
+            if event["v"] > SCHEMA_VERSION:
+                raise JournalError(f"{path}: written by a newer cov-study (schema {event['v']}). Upgrade cov-study.")
+            yield event
+
+
+class Journal:
+    """Appends events to `journal.jsonl`, flushed and synced; one writer at a time, held by a lock file.
+
+    Args:
+        path: the journal's file; its folder must exist.
+        clock: returns Unix time in seconds.
+
+    Raises:
+        JournalError: another process writes this journal.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = FileLock(path.with_suffix(".lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise JournalError(
+                f"{path.parent}: another cov-study is running this study. Watch it with "
+                f"`cov-study status {path.parent}`, or stop it first."
+            ) from None
+        self._num_events = self._cut_torn_line() if path.exists() else 0
+        self._file = path.open("ab")
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def _cut_torn_line(self) -> int:
+        """Cuts what a crash left of a last line, so that the next event starts on a line of its own."""
+        num_events = sum(1 for _ in read_events(self.path))
+        with self.path.open("r+b") as file:
+            size = 0
+            for _ in range(num_events):
+                size += len(file.readline())
+            file.truncate(size)
+        return num_events
+
+    def append(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Writes one event and returns it. Raises OSError when the disk does (full, read-only)."""
+        event = {"v": SCHEMA_VERSION, "n": self._num_events, "time": round(self._clock(), 6), "event": kind, **fields}
+        start = self._file.tell()
+        try:
+            self._file.write(_encode(event))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(start)
+            raise
+        self._num_events += 1
+        for listener in self.listeners:
+            listener(event)
+        return event
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """All events so far, in order."""
+        return read_events(self.path)
+
+    def replay(self) -> StudyState:
+        """The state that the events so far add up to."""
+        return replay(self.events())
+
+    def close(self) -> None:
+        """Closes the file and lets another process write."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load_state(directory: Path) -> StudyState:
+    """Replays the journal of a study's directory, read-only: works while the study runs."""
+    return replay(read_events(directory / "journal.jsonl"))
+
+
+def replay(events: Iterator[dict[str, Any]]) -> StudyState:
+    """Folds events into a `StudyState`."""
+    state = StudyState()
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def apply(state: StudyState, event: dict[str, Any]) -> None:
+    """Folds one event into the state."""
+    now = event["time"]
+    state.updated = now
+    match event["event"]:
+        case "study":
+            state.info = {k: v for k, v in event.items() if k not in ("v", "n", "time", "event")}
+            state.started = now
+        case "driver_started":
+            state.finished = False
+            _close_running(state, "lost")
+        case "baseline":
+            state.baselines[event["name"]] = event["scores"]
+        case "scale":
+            state.scale = event["losses"]
+        case "trial":
+            fields = {k: event[k] for k in ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")}
+            state.trials[event["trial"]] = Trial(key=event["trial"], **fields)
+        case "attempt_started":
+            trial = state.trials[event["trial"]]
+            trial.state = "running"
+            fields = {k: event[k] for k in ("started", "device", "share", "node", "device_uuid")}
+            trial.attempts.append(Attempt(number=event["attempt"], ended=now, **fields))
+        case "measurement":
+            trial = state.trials[event["trial"]]
+            # A repeated epoch (after a crash) supersedes what the lost attempt had measured.
+            trial.measurements = [m for m in trial.measurements if m["epoch"] < event["epoch"]]
+            trial.measurements.append(
+                {k: event[k] for k in ("time", "attempt", "epoch", "step", "metrics", "weights", "cost")}
+            )
+            trial.attempts[-1].ended = now
+            trial.attempts[-1].cost = event["cost"]
+        case "attempt_ended":
+            trial = state.trials[event["trial"]]
+            attempt = trial.attempts[-1]
+            attempt.state, attempt.reason = event["state"], event.get("reason")
+            attempt.ended = event.get("ended", now)
+            attempt.cost = event.get("cost") or attempt.cost
+            trial.state = "waiting" if event.get("retry") else event["state"]
+        case "scores":
+            state.trials[event["trial"]].scores = event["scores"]
+        case "search_ended":
+            search = Search(**{k: event[k] for k in ("arm", "replicate", "incumbent", "reason")})
+            state.searches[search.arm, search.replicate] = search
+        case "heartbeat":
+            for trial in state.trials.values():
+                if trial.state == "running":
+                    trial.attempts[-1].ended = now
+        case "note":
+            state.notes.append(event["text"])
+        case "driver_stopped":
+            _close_running(state, "lost")
+        case "finished":
+            state.finished = True
+
+
+def _close_running(state: StudyState, attempt_state: str) -> None:
+    """A driver came or went: what still ran is lost, keeps its cost, and waits to go on."""
+    for trial in state.trials.values():
+        if trial.state == "running":
+            trial.state = "waiting"
+            trial.attempts[-1].state = attempt_state

@@ -1,0 +1,117 @@
+"""What a journal says once it is replayed: the state of a study.
+
+Pure data. The searcher's memory, the ledger, MLflow's runs and the report are all derived from a `StudyState`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""subject (pseudonym) -> region (`mask`, `volume`, `lesion`) -> metric (`psnr`, `ssim`, `rmse`) -> value."""
+
+OPEN_STATES = ("waiting", "running")
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One try at a trial. A crash makes a second; every one of them is paid for."""
+
+    number: int
+    started: float
+    """Unix time in seconds at which the device was taken."""
+    device: str
+    share: float
+    """Share of one device that was held, in (0, 1]."""
+    node: str = ""
+    device_uuid: str | None = None
+    state: str = "running"
+    """`running`, `complete`, `pruned`, `failed` or `lost`."""
+    ended: float | None = None
+    """Unix time in seconds; while running, the time of the last event heard of."""
+    reason: str | None = None
+    cost: dict[str, float | None] = field(default_factory=dict)
+    """Last cumulative cost the attempt reported itself (see `trainables.meter.Cost`)."""
+
+    @property
+    def device_seconds(self) -> float:
+        """Paid cost: wall-clock seconds that the device was held, times the share held."""
+        return max(0.0, (self.ended or self.started) - self.started) * self.share
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One training under one key, however many attempts it took."""
+
+    key: str
+    arm: str
+    role: str
+    """`single`, `search` or `confirmation`."""
+    seed: int
+    replicate: int | None = None
+    number: int | None = None
+    """Position in its search, from 0; None outside a search."""
+    params: dict[str, Any] = field(default_factory=dict)
+    weighting: dict[str, Any] = field(default_factory=dict)
+    terms: list[str] = field(default_factory=list)
+    state: str = "waiting"
+    """`waiting`, `running`, `complete`, `pruned` or `failed`."""
+    attempts: list[Attempt] = field(default_factory=list)
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    """Per epoch: `time`, `attempt`, `epoch`, `step`, `metrics` (`val/psnr`, `loss/l1`, `lr`), `weights` (`l1`), `cost`."""
+    scores: Scores | None = None
+    """Held-out test scores; only judged trials have them, and the searcher never reads them."""
+
+    @property
+    def device_seconds(self) -> float:
+        """Paid cost of all attempts in device-seconds."""
+        return sum(attempt.device_seconds for attempt in self.attempts)
+
+    @property
+    def ended(self) -> float | None:
+        """Unix time at which the last attempt ended, None while it has not."""
+        if self.state in OPEN_STATES or not self.attempts:
+            return None
+        return self.attempts[-1].ended
+
+    def best(self, metric: str, goal: str) -> dict[str, Any] | None:
+        """The measurement with the best finite `metric` (`goal` is `max` or `min`), None if there is none."""
+        measured = [m for m in self.measurements if m["metrics"].get(metric) is not None]
+        if not measured:
+            return None
+        return (max if goal == "max" else min)(measured, key=lambda m: m["metrics"][metric])
+
+
+@dataclass(kw_only=True)
+class Search:
+    """How a tuned replicate ended."""
+
+    arm: str
+    replicate: int
+    incumbent: str | None
+    """Key of the best validated trial, None if none completed."""
+    reason: str
+
+
+@dataclass(kw_only=True)
+class StudyState:
+    """Everything a journal tells."""
+
+    info: dict[str, Any] = field(default_factory=dict)
+    """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `terms`, `arms`."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    searches: dict[tuple[str, int], Search] = field(default_factory=dict)
+    baselines: dict[str, Scores] = field(default_factory=dict)
+    """`identity` and `intensity_map` -> test scores."""
+    scale: dict[str, float] | None = None
+    """Initial value of each term, measured once: the unit of the hand-tuned space."""
+    started: float | None = None
+    updated: float | None = None
+    """Unix time of the last event."""
+    finished: bool = False
+    notes: list[str] = field(default_factory=list)
+    """Things the report must say (a stopped search, a torn line, mixed devices)."""
+
+    def of_arm(self, arm: str) -> list[Trial]:
+        """Trials of an arm in the order in which they were handed out."""
+        return [trial for trial in self.trials.values() if trial.arm == arm]
