@@ -29,7 +29,7 @@ def _encode(event: dict[str, Any]) -> bytes:
     return line.encode() + b"\n"
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
+def decode_line(line: bytes) -> dict[str, Any] | None:
     """The event of a line; None if the line is torn or damaged."""
     try:
         event = json.loads(line)
@@ -59,7 +59,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}, line {damaged}: damaged (checksum or syntax). Restore the file from a backup, "
                     f"or cut it before that line to go on from there."
                 )
-            event = _decode(line) if line.endswith(b"\n") else None
+            event = decode_line(line) if line.endswith(b"\n") else None
             if event is None:
                 damaged = number
                 continue
@@ -174,8 +174,9 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "attempt_started":
             trial = state.trials[event["trial"]]
             trial.state = "running"
-            fields = {k: event[k] for k in ("started", "device", "share", "node", "device_uuid")}
-            trial.attempts.append(Attempt(number=event["attempt"], ended=now, **fields))
+            trial.attempts.append(
+                Attempt(number=event["attempt"], started=event["started"], share=event["share"], ended=now)
+            )
         case "measurement":
             trial = state.trials[event["trial"]]
             # A repeated epoch (after a crash) supersedes what the lost attempt had measured.
@@ -183,8 +184,7 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             trial.measurements.append(
                 {k: event[k] for k in ("time", "attempt", "epoch", "step", "metrics", "weights", "cost")}
             )
-            trial.attempts[-1].ended = now
-            trial.attempts[-1].cost = event["cost"]
+            _measured(trial.attempts[event["attempt"] - 1], event)
         case "attempt_ended":
             trial = state.trials[event["trial"]]
             attempt = trial.attempts[-1]
@@ -207,6 +207,18 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             _close_running(state, "lost")
         case "finished":
             state.finished = True
+
+
+def _measured(attempt: Attempt, event: dict[str, Any]) -> None:
+    """What a measurement tells of its attempt: how long the device has been held, and which device it is."""
+    attempt.cost = event["cost"]
+    attempt.device, attempt.device_uuid = event["device"]["name"], event["device"]["uuid"]
+    attempt.node = event["device"]["node"]
+    if attempt.state == "running":
+        attempt.ended = event["time"]
+        # The worker knows when it took the device; a duration is free of the skew between two machines' clocks.
+        held_seconds = event["cost"]["device_seconds"] / attempt.share
+        attempt.started = min(attempt.started, event["time"] - held_seconds)
 
 
 def _close_running(state: StudyState, attempt_state: str) -> None:
