@@ -1,0 +1,141 @@
+"""Brings the images of one pair onto one grid, and finds the region that counts."""
+
+from pathlib import Path
+
+import numpy as np
+
+from trainables.cohort.config import CohortConfig
+from trainables.cohort.layout import Subject
+from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume
+from trainables.errors import UserError
+
+GRID_TOLERANCE = 0.05
+"""Part of the smallest voxel side that two grids may differ by anywhere in the image."""
+MIN_COVERAGE = 0.99
+"""Share of the mask that a resampled image must cover."""
+_BACKGROUND_SHARE = 0.2
+
+
+def grid_distance_mm(one: Grid, other: Grid) -> float:
+    """Largest distance between the same corner of two grids of one shape."""
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float).T
+    corners[:3] *= np.array(one.shape, dtype=float)[:, None] - 1
+    return float(np.linalg.norm(((one.affine - other.affine) @ corners)[:3], axis=0).max())
+
+
+def align(volume: Volume, reference: Grid, config: CohortConfig, *, is_mask: bool = False) -> np.ndarray:
+    """The data of `volume` on the grid of `reference`, resampled if the configuration allows it.
+
+    Raises:
+        UserError: another grid and no resampling, naming both files and the difference.
+    """
+    grid = volume.grid
+    if grid.shape == reference.shape:
+        distance = grid_distance_mm(grid, reference)
+        if distance <= GRID_TOLERANCE * min(reference.voxel_size_mm):
+            return volume.data
+        difference = f"its voxels lie up to {distance:.3g} mm away"
+    else:
+        difference = f"its shape is {_sides(grid)}, not {_sides(reference)}"
+    if not config.resample:
+        raise UserError(
+            f"{grid.path}: is not on the grid of {reference.path}: {difference}; register them, "
+            f"or set resample: true"
+        )
+    return _resample(volume, reference, is_mask)
+
+
+def _sides(grid: Grid) -> str:
+    return "x".join(str(side) for side in grid.shape)
+
+
+def _resample(volume: Volume, reference: Grid, is_mask: bool) -> np.ndarray:
+    """Cubic for images, linear and 0.5 for masks; NaN outside the field of view of `volume`."""
+    import nibabel as nib
+    from nibabel.processing import resample_from_to
+
+    image = nib.Nifti1Image(volume.data, volume.grid.affine)
+    resampled = resample_from_to(
+        image, (reference.shape, reference.affine), order=1 if is_mask else 3, cval=0.0 if is_mask else np.nan
+    )
+    data = np.asarray(resampled.dataobj, dtype=np.float32)
+    return (data > 0.5).astype(np.float32) if is_mask else data
+
+
+def load_aligned(path: Path, reference: Grid, config: CohortConfig, mask: np.ndarray) -> np.ndarray:
+    """The target's data on the source's grid, float32 (X, Y, Z)."""
+    data = align(load_volume(path), reference, config)
+    outside = np.isnan(data)
+    if outside.any():
+        coverage = 1 - float(outside[mask].mean())
+        if coverage < MIN_COVERAGE:
+            raise UserError(
+                f"{path}: covers only {coverage:.0%} of the mask of {reference.path}; "
+                f"give an image of the same region"
+            )
+        data = np.where(outside, data[~outside].min(), data)
+    inside = data[mask]
+    if inside.min() == inside.max():
+        raise UserError(f"{path}: every voxel inside the mask is {inside.min():g}; export it again")
+    return data
+
+
+def find_mask(subject: Subject, grid: Grid, config: CohortConfig, source: Volume | None = None) -> np.ndarray:
+    """The mask of a subject, bool (X, Y, Z): the given one, or else the foreground of its source.
+
+    Raises:
+        UserError: a mask without voxels, or on another grid.
+    """
+    if subject.mask is None:
+        return foreground(source or load_volume(subject.source))
+    mask = align(load_mask(subject.mask), grid, config, is_mask=True) > 0
+    if not mask.any():
+        raise UserError(f"{subject.mask}: the mask is empty; draw it again, or leave it out")
+    return mask
+
+
+def find_lesion(subject: Subject, grid: Grid, config: CohortConfig) -> np.ndarray | None:
+    """The lesion mask, bool (X, Y, Z), which may be empty; None without a file."""
+    if subject.lesion is None:
+        return None
+    return align(load_mask(subject.lesion), grid, config, is_mask=True) > 0
+
+
+def foreground(volume: Volume) -> np.ndarray:
+    """The head or brain where no mask is given: what differs from the background, without holes and specks.
+
+    Skull-stripped images have one background value (the commonest); others are cut at Otsu's threshold.
+    """
+    from scipy import ndimage
+
+    values, counts = np.unique(volume.data, return_counts=True)
+    commonest = counts.argmax()
+    if counts[commonest] >= _BACKGROUND_SHARE * volume.data.size:
+        mask = volume.data != values[commonest]
+    else:
+        from skimage.filters import threshold_otsu
+
+        mask = volume.data > threshold_otsu(volume.data)
+    labels, num_parts = ndimage.label(ndimage.binary_opening(mask))
+    if not num_parts:
+        raise UserError(f"{volume.grid.path}: no head stands out from the background; give a mask")
+    largest = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+    return ndimage.binary_fill_holes(ndimage.binary_closing(largest))
+
+
+def load_source(subject: Subject, config: CohortConfig) -> tuple[Volume, np.ndarray, float, float]:
+    """The source, its mask, and the intensities that become 0 and 1."""
+    source = load_volume(subject.source)
+    mask = find_mask(subject, source.grid, config, source)
+    low, high = (float(value) for value in np.percentile(source.data[mask], config.percentiles))
+    if not low < high:
+        raise UserError(
+            f"{subject.source}: every voxel inside the mask is about {low:g}; check the image and its mask"
+        )
+    return source, mask, low, high
+
+
+def mask_of(subject: Subject, config: CohortConfig) -> tuple[Grid, np.ndarray]:
+    """The grid and mask of a subject, without reading the source where a mask is given."""
+    grid = load_grid(subject.source)
+    return grid, find_mask(subject, grid, config)
