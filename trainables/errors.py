@@ -1,5 +1,8 @@
 """The one error that a user can cause and mend."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """The user's input or data is wrong.
@@ -7,3 +10,10 @@ class UserError(ValueError):
     Its message is one line: it names the file or key, says what is wrong and what to do. The command line prints it
     without a traceback and exits with status 1.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}."

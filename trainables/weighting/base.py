@@ -1,0 +1,163 @@
+"""The contract of every weighting: a vector of losses in, one scalar to call `backward()` on out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, distributed, nn
+
+from trainables.errors import UserError
+
+ROUNDING = 1e-6
+"""A loss this little below 0 is rounding (1 - SSIM of equal images) and counts as 0."""
+
+
+class LossWeighting(nn.Module, ABC):
+    """Weighs K losses into one.
+
+    In training mode each call sees the losses, chooses the weights of this step and may learn from what it
+    saw; in eval mode it uses the last weights and changes nothing. The weights sum to 1, and the gradient of
+    the result with respect to the losses *is* the weights: the learning rate means the same under every
+    weighting. All state is in `state_dict()`. A step never waits for the device: nothing of a tensor is read
+    on the host.
+
+    A subclass writes `next_weights`. Statistics are kept in float32, or float64 after `.double()`, whatever
+    autocast says.
+
+    Args:
+        num_terms: K.
+        names: of the terms, for messages and for losses given as a mapping; without them the first mapping's
+            own order counts.
+        all_reduce: average the detached losses over the ranks of the default process group before they are
+            seen, so that the weights of data-parallel ranks stay identical.
+
+    Raises:
+        UserError: the number of terms is not positive or not that of the names.
+    """
+
+    weights: Tensor
+    """(K,) weights used last, detached; they sum to 1. Reading their values makes the host wait for the
+    device."""
+    mean_weights: Tensor
+    """(K,) weights averaged over all training steps."""
+    num_steps: Tensor
+    """() training steps so far."""
+    num_negative: Tensor
+    """(K,) how often each loss was negative where that is refused."""
+
+    refuses_negative = False
+    """Whether a negative loss has no meaning for this weighting."""
+
+    def __init__(
+        self, num_terms: int, *, names: Sequence[str] | None = None, all_reduce: bool = False
+    ) -> None:
+        super().__init__()
+        if num_terms < 1 or (names is not None and len(names) != num_terms):
+            raise UserError(
+                f"a weighting needs one or more terms and a name for each, not {num_terms} and {names}"
+            )
+        self.num_terms = num_terms
+        self.names = None if names is None else tuple(names)
+        self.all_reduce = all_reduce
+        equal = torch.full((num_terms,), 1.0 / num_terms)
+        self.register_buffer("weights", equal)
+        self.register_buffer("mean_weights", equal.clone())
+        self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("num_negative", torch.zeros(num_terms, dtype=torch.int64))
+
+    @abstractmethod
+    def next_weights(self, losses: Tensor) -> Tensor:
+        """The weights (K,) of this training step; updates the statistics.
+
+        Called without gradients, once a training step, with the losses (K,) detached and in the statistics'
+        dtype. The result is at least 0 and sums to 1. A loss that is not finite must not enter the
+        statistics.
+        """
+
+    def attach(self, shared: nn.Module | Iterable[nn.Parameter]) -> None:
+        """Hands over the trained network, or the parameters all terms share, once before training.
+
+        Every training loop may call it with its network, without knowing the weighting; only a weighting that
+        looks at gradients (GradNorm) does something with it. What is handed over is not part of the state.
+        """
+
+    def forward(self, losses: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Weighs the losses.
+
+        Args:
+            losses: (K,), or K scalars by name.
+
+        Returns:
+            The scalar sum of weights times losses.
+
+        Raises:
+            UserError: the losses are not K or not those of before; or one is negative and must not be. On a
+                GPU and in a compiled step, a negative loss is left out of the statistics, counted, and
+                reported by `check`.
+        """
+        values = self._vector(losses)
+        if not self.training:
+            return (self.weights.clone() * values).sum()
+        return self._train_step(values)
+
+    def check(self) -> None:
+        """Raises UserError if a negative loss was seen that must not be; makes the host wait for the device."""
+        self._refuse((self.num_negative > 0).tolist())
+
+    def extra_repr(self) -> str:
+        return f"num_terms={self.num_terms}"
+
+    def _train_step(self, values: Tensor) -> Tensor:
+        weights = self._observe(values.detach())
+        return (weights * values).sum()
+
+    @torch.no_grad()
+    def _observe(self, losses: Tensor) -> Tensor:
+        """Sees the detached losses (K,); returns the weights of this step, which are kept as `weights`."""
+        if self.all_reduce and distributed.is_available() and distributed.is_initialized():
+            losses = losses / distributed.get_world_size()
+            distributed.all_reduce(losses)
+        if self.refuses_negative:
+            negative = losses < -ROUNDING
+            if losses.device.type == "cpu" and not torch.compiler.is_compiling():
+                self._refuse(negative.numpy())
+            self.num_negative += negative
+            losses = torch.where(negative, torch.nan, losses.clamp(min=0))
+        weights = self.next_weights(losses)
+        self.num_steps += 1
+        self.mean_weights += (weights - self.mean_weights) / self.num_steps
+        self.weights.copy_(weights)
+        return weights
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # A network turned to half precision must not take the statistics with it.
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return super()._apply(at_least_float32, recurse)
+
+    def _vector(self, losses: Tensor | Mapping[str, Tensor]) -> Tensor:
+        if isinstance(losses, Mapping):
+            if self.names is None:
+                self.names = tuple(losses)
+            if set(self.names) != set(losses):
+                raise UserError(
+                    f"losses are {', '.join(losses)}, but were declared as {', '.join(self.names)}"
+                )
+            losses = torch.stack([losses[name] for name in self.names])
+        if losses.shape != (self.num_terms,):
+            raise UserError(
+                f"losses must be a vector of {self.num_terms}, not of shape {tuple(losses.shape)}"
+            )
+        return losses.to(self.weights.dtype)
+
+    def _refuse(self, negative: Iterable[bool]) -> None:
+        for term, is_negative in enumerate(negative):
+            if is_negative:
+                name = repr(self.names[term]) if self.names else f"number {term}"
+                raise UserError(
+                    f"{type(self).__name__}: loss {name} is negative, which has no meaning "
+                    "here: add a constant that makes it 0 or more, or choose another weighting"
+                )

@@ -1,0 +1,61 @@
+"""From a weighting's plain description to the weighting."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainables.errors import UserError, did_you_mean
+from trainables.weighting.base import LossWeighting
+from trainables.weighting.cov import CoVWeighting
+from trainables.weighting.fixed import EqualWeighting, FixedWeighting, SingleWeighting
+
+WEIGHTINGS: dict[str, type[LossWeighting]] = {
+    "equal": EqualWeighting,
+    "fixed": FixedWeighting,
+    "single": SingleWeighting,
+    "cov": CoVWeighting,
+}
+
+
+def make_weighting(
+    spec: Mapping[str, Any], num_terms: int, *, seed: int = 0, names: Sequence[str] | None = None
+) -> LossWeighting:
+    """Makes a weighting of plain values, as they stand in YAML and JSON.
+
+    Args:
+        spec: `name`, one of `WEIGHTINGS`, and the options of its class.
+        num_terms: K.
+        seed: of a weighting that draws at random.
+        names: of the terms, for messages and for losses given as a mapping.
+
+    Raises:
+        UserError: the name or an option is unknown, an option is missing or out of range.
+    """
+    options = dict(spec)
+    name = options.pop("name", None)
+    if name not in WEIGHTINGS:
+        raise UserError(f"unknown weighting {name!r}{did_you_mean(str(name), WEIGHTINGS)}")
+    known = _options(WEIGHTINGS[name])
+    for option in options:
+        if option not in known:
+            raise UserError(f"weighting {name!r} has no option {option!r}{did_you_mean(option, known)}")
+    missing = [option for option, parameter in known.items() if parameter.default is parameter.empty]
+    for option in missing:
+        if option not in options:
+            raise UserError(f"weighting {name!r} needs the option {option!r}")
+    if "seed" in known:
+        options.setdefault("seed", seed)
+    try:
+        return WEIGHTINGS[name](num_terms, names=names, **options)
+    except TypeError as error:
+        raise UserError(f"weighting {name!r}: an option has the wrong type ({error})") from error
+
+
+def _options(weighting: type[LossWeighting]) -> dict[str, inspect.Parameter]:
+    """Options a class takes, its bases' included, by name."""
+    options: dict[str, inspect.Parameter] = {}
+    for base in reversed(weighting.__mro__):
+        if issubclass(base, LossWeighting):
+            options |= inspect.signature(base.__init__).parameters
+    taken = ("self", "num_terms", "names", "options")
+    return {name: parameter for name, parameter in options.items() if name not in taken}
