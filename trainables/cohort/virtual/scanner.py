@@ -1,0 +1,34 @@
+"""From concentrations to an image: the sequence's signal and the scanner's imperfections."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trainables.cohort.virtual.protocol import Protocol
+
+
+def spoiled_gradient_echo(
+    protocol: Protocol, concentration: ArrayLike, t1_seconds: ArrayLike, proton_density: ArrayLike
+) -> NDArray:
+    """Steady-state signal PD sin(a) (1 - E) / (1 - E cos(a)), E = exp(-TR R1), R1 = 1 / T1 + r1 C.
+
+    Haase et al., JMR 1986; T2* decay is left out (echo times of 2-3 ms).
+
+    Args:
+        protocol: TR, flip angle a and relaxivity r1.
+        concentration: C in mM, broadcast against the others.
+        t1_seconds: Native T1.
+        proton_density: PD, 1 for water.
+    """
+    rate = 1 / np.asarray(t1_seconds) + protocol.relaxivity_per_s_mm * np.asarray(concentration)
+    recovered = -np.expm1(-protocol.repetition_time_seconds * rate)
+    angle = np.deg2rad(protocol.flip_angle_degrees)
+    # 1 - E cos(a) = 1 - cos(a) + cos(a) (1 - E) keeps the digits of a small TR R1.
+    return proton_density * np.sin(angle) * recovered / (1 - np.cos(angle) * (1 - recovered))
+
+
+def rician(signal: NDArray, sd: float, rng: np.random.Generator) -> NDArray:
+    """Magnitude of the signal, Gaussian noise of `sd` in both channels (Gudbjartsson & Patz, MRM 1995)."""
+    real = signal + sd * rng.standard_normal(signal.shape, dtype=np.float32)
+    return np.hypot(real, sd * rng.standard_normal(signal.shape, dtype=np.float32))
