@@ -48,9 +48,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = path.open("rb")
     except FileNotFoundError:
-        raise JournalError(
-            f"{path}: no journal here. Name the folder that `cov-study run --out` wrote."
-        ) from None
+        raise JournalError(f"{path}: no journal here. Name the folder that `cov-study run --out` wrote.") from None
     with lines:
         damaged: int | None = None
         for number, line in enumerate(lines, start=1):
@@ -106,7 +104,13 @@ class Journal:
 
     def append(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Writes one event and returns it. Raises OSError when the disk does (full, read-only)."""
-        event = {"v": SCHEMA_VERSION, "n": self._num_events, "time": round(self._clock(), 6), "event": kind, **fields}
+        event = {
+            "v": SCHEMA_VERSION,
+            "n": self._num_events,
+            "time": round(self._clock(), 6),
+            "event": kind,
+            **fields,
+        }
         start = self._file.tell()
         try:
             self._file.write(_encode(event))
@@ -169,7 +173,9 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "scale":
             state.scale = event["losses"]
         case "trial":
-            fields = {k: event[k] for k in ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")}
+            fields = {
+                k: event[k] for k in ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")
+            }
             state.trials[event["trial"]] = Trial(key=event["trial"], **fields)
         case "attempt_started":
             trial = state.trials[event["trial"]]

@@ -20,9 +20,10 @@ class Attempt:
     number: int
     started: float
     """Unix time in seconds at which the device was taken."""
-    device: str
     share: float
-    """Share of one device that was held, in (0, 1]."""
+    """Devices held: 1, a fraction of one, or several."""
+    device: str = ""
+    """Name of the device, known from the first measurement on."""
     node: str = ""
     device_uuid: str | None = None
     state: str = "running"

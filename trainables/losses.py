@@ -51,9 +51,8 @@ def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
     """1 - SSIM, averaged where the window fits; with a mask: over the mask, images mirrored at their ends."""
     images = [image.flatten(0, 1) for image in (prediction, target)]
     if mask is not None:
-        images = [structural.pad(image) for image in images]
-    luminance, structure = structural.errors(*images)
-    error = luminance + structure - luminance * structure
+        images = [structural.mirror(image) for image in images]
+    error = structural.combined(*structural.errors(*images))
     return masked_mean(error.view(*prediction.shape[:2], *error.shape[1:]), mask)
 
 

@@ -1,0 +1,65 @@
+"""An arm: one strategy of weighting the loss terms, as the plan and the engine see it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Weights = Mapping[str, float]
+"""Term -> weight; the weights sum to 1."""
+
+Spec = dict[str, Any]
+"""A weighting as plain values: what `trainables.weighting.make_weighting` takes and the journal keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When one replicate of a search is over: at whichever limit comes first. None is no limit."""
+
+    trials: int | None = None
+    device_hours: float | None = None
+    wall_hours: float | None = None
+    times_cov: float | None = None
+    """Multiples of what one training of `reference` costs, in device-seconds, measured as it runs."""
+    reference: str = "cov"
+    """Arm whose mean paid training cost `times_cov` multiplies."""
+    stop_when_beaten: float | None = None
+    """Stop once the incumbent beats the reference's validation objective by this much; None never does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """How an arm's weights are searched."""
+
+    terms: tuple[str, ...]
+    budget: Budget
+    replicates: int = 1
+    parallel: int = 4
+    """Trials of one replicate in flight. It fixes what each suggestion may know (trial n knows trials 0 to
+    n - parallel), so that a search gives the same trials whatever the number of workers."""
+    sampler: str = "tpe"
+    sampler_options: Mapping[str, Any] | None = None
+    pruner: str | None = None
+    objectives: tuple[str, ...] = ("psnr",)
+    confirm_seeds: tuple[int, ...] = ()
+    """Fresh seeds under which the incumbent is trained again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One strategy. The engine knows nothing else of it: no code asks an arm's name.
+
+    An arm with a `search` runs trials of it and then confirms the incumbent; one without runs a trial a seed.
+    """
+
+    name: str
+    role: Literal["fixed", "tuned", "automatic"]
+    terms: tuple[str, ...]
+    """Terms its trials compute; a single-loss training does not pay for the others."""
+    make_weighting: Callable[[Mapping[str, Any], Weights], Spec]
+    """(parameters of the trial, mean weights of the awaited trial or the terms' initial scale) -> weighting."""
+    seeds: tuple[int, ...] = ()
+    search: SearchPlan | None = None
+    waits_for: str | None = None
+    """Arm whose trial of the same seed must be complete first."""
+    training: Mapping[str, Any] | None = None
+    """Overrides of the training configuration that belong to the arm (none by default)."""

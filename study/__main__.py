@@ -1,0 +1,5 @@
+"""`python -m study`, the same as `cov-study`."""
+
+from study.cli import main
+
+main()

@@ -1,0 +1,232 @@
+"""The command `cov-study`. Everything slow is imported inside the command that needs it."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainables.errors import UserError
+
+FAILED_TRIALS, INTERRUPTED = 3, 130
+
+app = typer.Typer(
+    name="cov-study",
+    help="Are automatically weighted losses worth it? Hand-tuned loss weights against coefficient-of-variation "
+    "weighting, in quality and compute cost.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cohort_app = typer.Typer(no_args_is_help=True, help="Simulate a cohort, or check one before it is used.")
+app.add_typer(cohort_app, name="cohort")
+
+Out = Annotated[Path | None, typer.Option("--out", help="The study's folder; by default runs/<name>.")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--override", metavar="KEY.PATH=VALUE", help="Set one key of the configuration."),
+]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster to use, for example `auto` or `10.0.0.1:6379`.")]
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The study's configuration.")]
+Preset = Annotated[str | None, typer.Option(help="`smoke`, `demo` or `paper`, instead of a file.")]
+CohortPath = Annotated[Path | None, typer.Option("--cohort", help="A BIDS folder or a CSV manifest.")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
+
+
+def main() -> None:
+    """Runs the command line: one line on stderr for what a user can mend, exit status as documented."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    print(f"cov-study: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Versions of cov-study and of what its numbers rest on.")
+    ] = False,
+) -> None:
+    if version:
+        from study.environment import versions
+
+        found = versions()
+        print(f"cov-study {found.pop('cov-study', 'unknown')}")
+        print("  ".join(f"{name} {number}" for name, number in found.items()))
+        raise typer.Exit
+
+
+@app.command(epilog="Example: `cov-study run --preset demo --out runs/demo`")
+def run(
+    config: Config = None,
+    preset: Preset = None,
+    cohort: CohortPath = None,
+    out: Out = None,
+    address: Address = None,
+    override: Override = None,
+) -> None:
+    """Run a study: every arm's trials, then the report."""
+    settings = _config(config, preset, cohort, override)
+    directory = out or Path("runs") / settings.name
+    from study.progress import Progress
+    from study.run import run_study
+
+    _drive(
+        directory,
+        lambda: run_study(settings, directory, tracking=_tracking(), address=address, progress=Progress()),
+    )
+
+
+@app.command(epilog="Example: `cov-study resume runs/demo`")
+def resume(directory: Directory, address: Address = None) -> None:
+    """Go on where a study stopped, however it stopped."""
+    from study.progress import Progress
+    from study.run import resume_study
+
+    _drive(directory, lambda: resume_study(directory, tracking=_tracking(), address=address, progress=Progress()))
+
+
+def _config(config: Path | None, preset: str | None, cohort: Path | None, override: list[str] | None) -> Any:
+    from study.config import load_config
+
+    if config is not None and preset is not None:
+        raise UserError(f"{config} and --preset {preset}: give one of the two.")
+    overrides = list(override or ())
+    if cohort is not None:
+        overrides.append(f"cohort.path={json.dumps(str(cohort.absolute()))}")
+    return load_config(config, preset=preset, overrides=overrides)
+
+
+def _tracking() -> Any:
+    from study.tracking_config import load_settings
+
+    return load_settings()
+
+
+def _drive(directory: Path, go: Any) -> None:
+    """Runs a study and says how it ended."""
+    from study.run import StudyStopped
+
+    try:
+        state = go()
+    except (StudyStopped, KeyboardInterrupt) as stopped:
+        begun = (directory / "journal.jsonl").exists()
+        reason = str(stopped) or "interrupted"
+        if reason != "interrupted":
+            print(
+                f"cov-study: {reason}. Make room or mend it, then: cov-study resume {directory}",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+        print(f"Interrupted.{f' Go on with: cov-study resume {directory}' if begun else ''}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    _say_verdict(directory)
+    failed = [trial for trial in state.trials.values() if trial.state == "failed"]
+    if failed:
+        print(
+            f"{len(failed)} trial(s) failed, for example {failed[0].key}: {failed[0].attempts[-1].reason}",
+            file=sys.stderr,
+        )
+        sys.exit(FAILED_TRIALS)
+
+
+def _say_verdict(directory: Path) -> None:
+    summary = json.loads((directory / "report" / "summary.json").read_text(encoding="utf-8"))
+    for line in summary["verdict"]["lines"]:
+        print(line)
+    print(directory / "report" / "index.html")
+
+
+@app.command(epilog="Example: `cov-study status runs/demo`")
+def status(
+    directory: Directory,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Arms, trials by state, device time, incumbents and time left; works while the study runs."""
+    from study.status import show_status
+
+    show_status(directory, as_json=as_json)
+
+
+@app.command(epilog="Example: `cov-study report runs/demo`")
+def report(directory: Directory) -> None:
+    """Rebuild report/ and the CSV files from the journal alone."""
+    from study.run import finish
+
+    finish(directory.absolute())
+    _say_verdict(directory)
+
+
+@app.command(epilog="Example: `cov-study sync runs/demo`")
+def sync(directory: Directory) -> None:
+    """Replay the journal into MLflow; what is there already is not written twice."""
+    from study.tracking import sync as replay
+
+    counts = replay(directory.absolute(), _tracking())
+    print(", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+@app.command(epilog="Example: `cov-study ui`")
+def ui() -> None:
+    """Start the MLflow server that mlflow.yml describes (loopback by default)."""
+    from study.tracking import serve
+
+    serve(_tracking())
+
+
+@cohort_app.command(epilog="Example: `cov-study cohort simulate cohorts/virtual --subjects 80`")
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
+    subjects: Annotated[int, typer.Option(help="How many.")] = 80,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    resolution: Annotated[float, typer.Option(help="Voxel size in mm.")] = 2.0,
+) -> None:
+    """Write a virtual cohort as NIfTI in BIDS layout."""
+    from pydantic import ValidationError
+
+    from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
+
+    try:
+        config = VirtualCohortConfig(num_subjects=subjects, seed=seed, resolution=resolution)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise UserError(f"--{problem['loc'][0]}: {problem['msg']}".replace("num_subjects", "subjects")) from None
+    print(simulate_cohort(directory, config))
+
+
+@cohort_app.command(epilog="Example: `cov-study cohort check data/bids`")
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A BIDS folder or a CSV manifest.")],
+    config: Annotated[Path | None, typer.Option(help="A study's configuration, for its patterns.")] = None,
+    override: Override = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Every problem of every subject; exit status 1 if there is one."""
+    from study.config import load_config
+    from study.status import show_check
+
+    settings = load_config(config, overrides=list(override or ()))
+    if show_check(path, settings.cohort.prepare, as_json=as_json):
+        sys.exit(1)
+
+
+if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+    os.environ.setdefault("TERM", "dumb")

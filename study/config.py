@@ -1,0 +1,298 @@
+"""A study's configuration: one YAML file, validated once, resolved and written down in `study.yaml`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from search_spaces.arm import Arm, Budget, SearchPlan
+from search_spaces.automatic import automatic, frozen
+from search_spaces.fixed import equal, given, single
+from search_spaces.tuned import SAMPLERS, tuned
+from trainables.cohort.config import CohortConfig
+from trainables.cohort.virtual import VirtualCohortConfig
+from trainables.config import TrainingConfig
+from trainables.errors import UserError, did_you_mean
+
+PRESETS = Path(__file__).parent / "presets"
+GOALS: Mapping[str, Literal["max", "min"]] = {"psnr": "max", "ssim": "max", "rmse": "min"}
+"""Goal of each metric that may select; the same as `trainables.metrics.METRICS`, held by a test, without torch."""
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BudgetConfig(_Config):
+    """When one replicate of a search is over: at whichever limit comes first."""
+
+    trials: int | None = Field(default=None, ge=1)
+    device_hours: float | None = Field(default=None, gt=0)
+    wall_hours: float | None = Field(default=None, gt=0)
+    times_cov: float | None = Field(default=None, gt=0)
+    """Multiples of the paid cost of one training of `reference`."""
+    reference: str = "cov"
+    stop_when_beaten: float | None = None
+    """Stop once the incumbent's validation objective beats the reference's by this much."""
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> "BudgetConfig":
+        if not any((self.trials, self.device_hours, self.wall_hours, self.times_cov)):
+            raise ValueError("give at least one of trials, device_hours, wall_hours, times_cov")
+        return self
+
+
+class ArmConfig(_Config):
+    """One arm. Its name is its key; `strategy` says what it is, by default what its name says."""
+
+    strategy: str | None = None
+    """`single`, `equal`, `given`, `tuned`, `frozen`, or the name of an automatic weighting (`cov`, `uncertainty`, ...)."""
+    seeds: int = Field(default=1, ge=1)
+    """Under how many of the study's seeds the arm is trained (a tuned arm: its incumbent confirmed)."""
+    options: dict[str, Any] = {}
+    """Options of an automatic weighting."""
+    weights: dict[str, float] | None = None
+    """Strategy `given`: the weights by term."""
+    source: str = "cov"
+    """Strategy `frozen`: the arm whose mean weights are frozen."""
+    budget: BudgetConfig | None = None
+    """Strategy `tuned`: when each replicate of the search is over."""
+    replicates: int = Field(default=1, ge=1)
+    """Strategy `tuned`: independent searches, each with its own sampler seed and training seed."""
+    parallel: int = Field(default=4, ge=1)
+    """Strategy `tuned`: trials of one replicate in flight."""
+    sampler: Literal[SAMPLERS] = "tpe"  # type: ignore[valid-type]
+    sampler_options: dict[str, Any] = {}
+    objectives: tuple[Literal["psnr", "ssim", "rmse"], ...] = ()
+    """Strategy `tuned`: metrics to search for; more than one gives a Pareto set. Default: the study's objective."""
+    pruner: Literal["asha"] | None = None
+    """Strategy `tuned`: stop bad trials early. Give such an arm a name of its own, `tuned-asha`."""
+
+
+class CohortSection(_Config):
+    """Where the images come from and how they are prepared."""
+
+    path: Path | None = None
+    """A BIDS folder or a CSV manifest; without it the virtual cohort is simulated."""
+    virtual: VirtualCohortConfig = VirtualCohortConfig()
+    prepare: CohortConfig = CohortConfig()
+
+
+class ResourcesConfig(_Config):
+    """What a trial holds and how many run at once."""
+
+    workers: int | None = Field(default=None, ge=1)
+    """Trials at a time; by default as many as the cluster holds."""
+    cpus_per_trial: float = Field(default=1, gt=0)
+    gpus_per_trial: float | Literal["auto"] = "auto"
+    """A whole number or a fraction of 1; `auto` is 1 where the cluster has GPUs, else 0."""
+    max_retries: int = Field(default=2, ge=0)
+    """How often a trial whose process died is tried again, from its checkpoint."""
+    reuse_actors: bool = True
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _share(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and (value < 0 or (value > 1 and value != int(value))):
+            raise ValueError("is a fraction of 1 or a whole number")
+        return value
+
+
+class ReportConfig(_Config):
+    """What the report says and shows."""
+
+    margin: dict[Literal["psnr", "ssim", "rmse"], float] = {}
+    """Non-inferiority margin by metric; by default half the gain of tuned over equal on validation."""
+    images: bool = True
+    """Show test subjects' images (switch off for private data)."""
+
+
+class StudyConfig(_Config):
+    """The whole comparison."""
+
+    name: str = Field(default="study", min_length=1, pattern=r"^[\w .+-]+$")
+    seed: int = Field(default=0, ge=0)
+    """Of the searches: training seed and sampler seed of replicate r are seed + r."""
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    """Under these every arm is judged: initial weights and batch order."""
+    objective: Literal["psnr", "ssim", "rmse"] = "psnr"
+    """Validation metric that selects models, trials and incumbents in all arms."""
+    terms: tuple[str, ...] = Field(default=("l1", "ssim", "gradient", "frequency"), min_length=1)
+    cohort: CohortSection = CohortSection()
+    training: TrainingConfig = TrainingConfig()
+    arms: dict[str, ArmConfig] = Field(min_length=1)
+    resources: ResourcesConfig = ResourcesConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("seeds", "terms")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("has an entry twice")
+        return values
+
+    def make_arms(self) -> list[Arm]:
+        """The arms in order; `single` becomes one arm a term.
+
+        Raises:
+            UserError: an arm asks for what does not fit.
+        """
+        arms = [arm for name, config in self.arms.items() for arm in self._arms_of(name, config)]
+        names = [arm.name for arm in arms]
+        for arm in arms:
+            if arm.waits_for and arm.waits_for not in names:
+                raise UserError(f"arms.{arm.name}.source: waits for the arm {arm.waits_for!r}, which is not in `arms`.")
+            needed = arm.search and arm.search.budget
+            if needed and (needed.times_cov or needed.stop_when_beaten is not None) and needed.reference not in names:
+                raise UserError(
+                    f"arms.{arm.name}.budget.reference: refers to the arm {needed.reference!r}, which is not in `arms`."
+                )
+        return arms
+
+    def _arms_of(self, name: str, config: ArmConfig) -> list[Arm]:
+        strategy = config.strategy or _strategy_of(name)
+        if config.seeds > len(self.seeds):
+            raise UserError(
+                f"arms.{name}.seeds: asks for {config.seeds} seeds, but `seeds` lists {len(self.seeds)}: {list(self.seeds)}."
+            )
+        seeds = self.seeds[: config.seeds]
+        match strategy:
+            case "single":
+                return [single(term, seeds=seeds) for term in self.terms]
+            case "equal":
+                return [equal(self.terms, seeds=seeds, name=name)]
+            case "given":
+                return [given(name, config.weights or {}, self.terms, seeds=seeds)]
+            case "tuned":
+                return [tuned(name, self._search(name, config))]
+            case "frozen":
+                return [frozen(name, self.terms, seeds=seeds, source=config.source)]
+            case _:
+                return [automatic(name, self.terms, seeds=seeds, weighting=strategy, options=config.options)]
+
+    def _search(self, name: str, config: ArmConfig) -> SearchPlan:
+        if config.budget is None:
+            raise UserError(f"arms.{name}.budget: a search needs one, for example `budget: {{trials: 12}}`.")
+        if len(self.terms) < 2:
+            raise UserError(f"arms.{name}: there is nothing to tune with one term; `terms` needs two or more.")
+        return SearchPlan(
+            terms=self.terms,
+            budget=Budget(**config.budget.model_dump()),
+            replicates=config.replicates,
+            parallel=config.parallel,
+            sampler=config.sampler,
+            sampler_options=config.sampler_options,
+            pruner=config.pruner,
+            objectives=config.objectives or (self.objective,),
+            confirm_seeds=self.seeds[: config.seeds],
+        )
+
+
+def _strategy_of(name: str) -> str:
+    """`tuned-random` is a `tuned`; `cov-frozen` is `frozen`; other names are their own strategy."""
+    if name.endswith("-frozen"):
+        return "frozen"
+    return "tuned" if name.startswith("tuned-") else name
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def load_config(path: Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Reads a YAML file or a preset and applies `key.path=value` overrides.
+
+    Raises:
+        UserError: one line naming the file and the key.
+    """
+    source = path if path is not None else _preset_path(preset or "demo")
+    values = _read_yaml(source)
+    for override in overrides:
+        _apply_override(values, override)
+    return validate(values, str(path) if path is not None else f"preset {source.stem}")
+
+
+def validate(values: Mapping[str, Any], source: str) -> StudyConfig:
+    """The configuration that `values` spell; errors name `source` and the key."""
+    try:
+        config = StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_one_line(error)}") from None
+    config.make_arms()
+    return config
+
+
+def _preset_path(name: str) -> Path:
+    path = PRESETS / f"{name}.yaml"
+    names = sorted(p.stem for p in PRESETS.glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(names)}.")
+    return path
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Start from a preset: `cov-study run --preset demo`.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a study's configuration is a mapping of keys, see `cov-study run --help`.")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"-o {override}: write it as key.path=value, for example -o training.epochs=20.")
+    *parents, last = key.split(".")
+    node = values
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if child is None:
+            child = node[parent] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"-o {override}: `{parent}` is not a group of keys.")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"-o {override}: the value is not valid YAML.") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem of a validation error, in one line that names the key and a near miss."""
+    problem = error.errors(include_url=False)[0]
+    location = [part for part in problem["loc"] if part not in ("auto",) and not str(part).startswith("literal[")]
+    key = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key `{key}`{did_you_mean(str(location[-1]), _known_keys(location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"`{key}` is missing; give it a value."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    got = problem.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    return f"`{key}`: {message[:1].lower() + message[1:]}{shown}." if key else f"{message}."
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    """Keys that the model at `location` knows."""
+    model: Any = StudyConfig
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(str(part))
+            model = field.annotation if field else None
+            for argument in getattr(model, "__args__", ()):
+                if isinstance(argument, type) and issubclass(argument, BaseModel):
+                    model = {"*": argument}
+        elif isinstance(model, dict):
+            model = model["*"]
+    if isinstance(model, dict):
+        model = model["*"]
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

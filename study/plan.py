@@ -1,0 +1,308 @@
+"""Arms x replicates become trials: which one is next, and what each waits for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces.arm import Arm, Budget, SearchPlan, Weights
+from search_spaces.tuned import WeightSearch
+from study.state import OPEN_STATES, Search, StudyState, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The validation metric that selects, and its goal."""
+
+    name: str
+    goal: str
+
+    @property
+    def key(self) -> str:
+        """As measurements name it."""
+        return f"val/{self.name}"
+
+    def value(self, trial: Trial) -> float | None:
+        """Best validated value of a trial, None if it measured nothing."""
+        best = trial.best(self.key, self.goal)
+        return None if best is None else best["metrics"][self.key]
+
+    def incumbent(self, trials: Sequence[Trial]) -> Trial | None:
+        """The best validated complete trial; the earlier one of equals."""
+        sign = 1 if self.goal == "max" else -1
+        complete = [(sign * v, t) for t in trials if t.state == "complete" and (v := self.value(t)) is not None]
+        return max(complete, key=lambda pair: pair[0])[1] if complete else None
+
+
+class Replicate:
+    """One search of an arm: its Optuna study, replayed from the trials the journal holds."""
+
+    def __init__(
+        self,
+        arm: Arm,
+        search: SearchPlan,
+        number: int,
+        *,
+        seed: int,
+        objective: Objective,
+        goals: Mapping[str, str],
+        storage: Path | None,
+    ) -> None:
+        self.arm, self.plan, self.number = arm, search, number
+        self.training_seed = seed + number
+        self._objective = objective
+        name = f"{arm.name}-r{number}"
+        self._search = WeightSearch(
+            search,
+            name=name,
+            seed=seed + number,
+            storage=storage / f"{name}.journal" if storage else None,
+            goals=[goals[metric] for metric in search.objectives],
+        )
+
+    def trials(self, state: StudyState) -> list[Trial]:
+        """Its trials so far, by number."""
+        return [t for t in state.trials.values() if (t.arm, t.replicate, t.role) == (*self._id, "search")]
+
+    @property
+    def _id(self) -> tuple[str, int]:
+        return self.arm.name, self.number
+
+    def ended(self, state: StudyState) -> bool:
+        """Whether its end is written down."""
+        return self._id in state.searches
+
+    def next(self, state: StudyState) -> Trial | None:
+        """The next trial, None while it must wait or when the budget is spent."""
+        if self.ended(state):
+            return None
+        trials = self.trials(state)
+        number = len(trials)
+        known = max(0, number - self.plan.parallel + 1)
+        if any(t.state in OPEN_STATES for t in trials[:known]) or self._over(state, trials):
+            return None
+        key = f"{self.arm.name}-r{self.number}-t{number:03d}"
+        if number == 0:
+            return self._trial(key, number, {}, {})
+        if state.scale is None:
+            return None
+        self._catch_up(trials, state.scale)
+        params = self._search.ask(key, state.scale)
+        return self._trial(key, number, params, state.scale)
+
+    def _trial(self, key: str, number: int, params: dict[str, Any], scale: Weights) -> Trial:
+        return Trial(
+            key=key,
+            arm=self.arm.name,
+            role="search",
+            seed=self.training_seed,
+            replicate=self.number,
+            number=number,
+            params=params,
+            weighting=self.arm.make_weighting(params, scale),
+            terms=list(self.plan.terms),
+        )
+
+    def _catch_up(self, trials: Sequence[Trial], scale: Weights) -> None:
+        """Asks and tells, in the one order there is, what the journal knows and this process does not yet."""
+        for number in range(self._search.num_asked, len(trials)):
+            self._tell(trials[: max(0, number - self.plan.parallel + 1)])
+            self._search.ask(trials[number].key, scale)
+        self._tell(trials[: max(0, len(trials) - self.plan.parallel + 1)])
+
+    def _tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials[self._search.num_told :]:
+            best = trial.best(self._objective.key, self._objective.goal) if trial.state == "complete" else None
+            values = [best["metrics"][f"val/{m}"] for m in self.plan.objectives] if best else None
+            self._search.tell(values, pruned=trial.state == "pruned")
+
+    def ending(self, state: StudyState) -> Search | None:
+        """How the search ended, once its budget is spent and its last trial is done."""
+        trials = self.trials(state)
+        if self.ended(state) or any(t.state in OPEN_STATES for t in trials):
+            return None
+        reason = self._over(state, trials)
+        if reason is None:
+            return None
+        if state.scale is not None:
+            self._catch_up(trials, state.scale)
+            self._tell(trials)
+        incumbent = self._objective.incumbent(trials)
+        return Search(
+            arm=self.arm.name,
+            replicate=self.number,
+            incumbent=incumbent.key if incumbent else None,
+            reason=reason,
+        )
+
+    def _over(self, state: StudyState, trials: Sequence[Trial]) -> str | None:
+        """Why the budget is spent, None while it is not."""
+        budget = self.plan.budget
+        seconds = sum(trial.device_seconds for trial in trials)
+        if budget.trials is not None and len(trials) >= budget.trials:
+            return f"{budget.trials} trials"
+        if budget.device_hours is not None and seconds >= budget.device_hours * 3600:
+            return f"{budget.device_hours:g} device-hours"
+        if budget.wall_hours is not None and trials and trials[0].attempts:
+            if (state.updated or 0) - trials[0].attempts[0].started >= budget.wall_hours * 3600:
+                return f"{budget.wall_hours:g} hours of wall-clock"
+        return self._over_reference(state, trials, budget, seconds)
+
+    def _over_reference(self, state: StudyState, trials: Sequence[Trial], budget: Budget, seconds: float) -> str | None:
+        """Limits that are measured against the trainings of the reference arm, once one of them is complete."""
+        done = [t for t in state.of_arm(budget.reference) if t.state == "complete"]
+        if not done:
+            return None
+        mean_seconds = sum(trial.device_seconds for trial in done) / len(done)
+        if budget.times_cov is not None and seconds >= budget.times_cov * mean_seconds:
+            return f"{budget.times_cov:g} times the cost of one {budget.reference} training"
+        incumbent = self._objective.incumbent(trials)
+        if budget.stop_when_beaten is not None and incumbent is not None:
+            sign = 1 if self._objective.goal == "max" else -1
+            values = [self._objective.value(t) or 0.0 for t in done]
+            gain = sign * ((self._objective.value(incumbent) or 0.0) - sum(values) / len(values))
+            if gain > budget.stop_when_beaten:
+                return f"the incumbent beats {budget.reference} by more than {budget.stop_when_beaten:g} on validation"
+        return None
+
+
+class Plan:
+    """All trials of a study: what is done is in the state, what is next is asked here.
+
+    Searches come first, since confirmations wait for them; single trials fill every gap that they leave.
+
+    Args:
+        arms: in order.
+        seed: of the searches.
+        objective: selects.
+        goals: `max` or `min` of every metric.
+        storage: folder for Optuna's files; None keeps them in memory.
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        *,
+        seed: int,
+        objective: Objective,
+        goals: Mapping[str, str],
+        storage: Path | None,
+    ) -> None:
+        self.arms = list(arms)
+        self.replicates = [
+            Replicate(arm, arm.search, r, seed=seed, objective=objective, goals=goals, storage=storage)
+            for arm in arms
+            if arm.search
+            for r in range(arm.search.replicates)
+        ]
+
+    def next(self, state: StudyState) -> Trial | None:
+        """The next new trial; None when there is none to start now."""
+        candidates = [
+            self._references(state),
+            self._searches(state),
+            self._confirmations(state),
+            self._singles(state),
+        ]
+        return next((trial for source in candidates for trial in source), None)
+
+    def endings(self, state: StudyState) -> list[Search]:
+        """Searches that are over and not yet written down as such."""
+        return [ending for replicate in self.replicates if (ending := replicate.ending(state))]
+
+    def exhausted(self, state: StudyState) -> bool:
+        """Whether no new trial can come any more, whatever the running ones bring."""
+        if self.next(state) is not None or self.endings(state):
+            return False
+        open_arms = {trial.arm for trial in state.trials.values() if trial.state in OPEN_STATES}
+        awaited = {arm.waits_for for arm in self.arms if len(state.of_arm(arm.name)) < len(arm.seeds)}
+        searched = {replicate.arm.name for replicate in self.replicates if not replicate.ended(state)}
+        return not open_arms & (awaited | searched)
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials of the whole plan, None where a budget other than a number of trials decides."""
+        counts = [self.num_trials_of(arm) for arm in self.arms]
+        return None if None in counts else sum(count or 0 for count in counts)
+
+    def num_trials_of(self, arm: Arm) -> int | None:
+        """Trials of an arm, None where a budget other than a number of trials decides."""
+        if arm.search is None:
+            return len(arm.seeds)
+        trials = arm.search.budget.trials
+        return trials and arm.search.replicates * (trials + len(arm.search.confirm_seeds))
+
+    @property
+    def scale_seed(self) -> int:
+        """Training seed whose first batch sets the terms' scale: that of the plan's first trial."""
+        if self.replicates:
+            return self.replicates[0].training_seed
+        return self.arms[0].seeds[0]
+
+    def _references(self, state: StudyState) -> Iterator[Trial]:
+        """A training whose cost or quality bounds a search goes first."""
+        names = {
+            r.plan.budget.reference
+            for r in self.replicates
+            if r.plan.budget.times_cov or r.plan.budget.stop_when_beaten is not None
+        }
+        for arm in self.arms:
+            if arm.name in names and not state.of_arm(arm.name):
+                yield from self._of_arm(arm, state)
+
+    def _searches(self, state: StudyState) -> Iterator[Trial]:
+        # The replicate that has come least far goes first, so that none holds up the end.
+        for replicate in sorted(self.replicates, key=lambda r: len(r.trials(state))):
+            if trial := replicate.next(state):
+                yield trial
+
+    def _confirmations(self, state: StudyState) -> Iterator[Trial]:
+        for replicate in self.replicates:
+            search = state.searches.get((replicate.arm.name, replicate.number))
+            if search is None or search.incumbent is None:
+                continue
+            incumbent = state.trials[search.incumbent]
+            for seed in replicate.plan.confirm_seeds:
+                key = f"{search.arm}-r{search.replicate}-confirm-s{seed}"
+                if key not in state.trials:
+                    yield Trial(
+                        key=key,
+                        arm=search.arm,
+                        role="confirmation",
+                        seed=seed,
+                        replicate=search.replicate,
+                        params=incumbent.params,
+                        weighting=incumbent.weighting,
+                        terms=incumbent.terms,
+                    )
+
+    def _singles(self, state: StudyState) -> Iterator[Trial]:
+        # Longest first: more terms cost more, and a short trial leaves the shorter tail.
+        for arm in sorted(self.arms, key=lambda arm: -len(arm.terms)):
+            yield from self._of_arm(arm, state)
+
+    def _of_arm(self, arm: Arm, state: StudyState) -> Iterator[Trial]:
+        for seed in arm.seeds:
+            key = f"{arm.name}-s{seed}"
+            if key in state.trials:
+                continue
+            inputs: Weights = state.scale or {}
+            if arm.waits_for is not None:
+                awaited = state.trials.get(f"{arm.waits_for}-s{seed}")
+                if awaited is None or awaited.state != "complete":
+                    continue
+                inputs = mean_weights(awaited)
+            yield Trial(
+                key=key,
+                arm=arm.name,
+                role="single",
+                seed=seed,
+                weighting=arm.make_weighting({}, inputs),
+                terms=list(arm.terms),
+            )
+
+
+def mean_weights(trial: Trial) -> dict[str, float]:
+    """Weights of a finished training averaged over its steps (each epoch has equally many)."""
+    rows = [measurement["weights"] for measurement in trial.measurements]
+    return {term: sum(row[term] for row in rows) / len(rows) for term in trial.terms}

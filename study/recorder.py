@@ -1,0 +1,153 @@
+"""A Ray Tune callback that writes what happens to the journal."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from study.journal import Journal
+from study.plan import Plan
+from study.state import OPEN_STATES, StudyState
+from study.stopping import StudyStopped
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a running study says so: what a kill can leave uncharged."""
+
+
+class Recorder(tune.Callback):
+    """Writes events; the journal's listeners keep `state` up to date.
+
+    Ray aborts an experiment when a callback raises. That is the one way out of its loop, and is used for stopping.
+
+    Args:
+        journal: the study's.
+        state: folded from the journal.
+        plan: says which trial's first batch sets the scale of the terms.
+        directory: the study's folder.
+        share: share of a device that a trial holds.
+        interrupted: set when a person or the system asks the study to stop.
+        tick: called about ten times a second.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        state: StudyState,
+        plan: Plan,
+        directory: Path,
+        *,
+        share: float,
+        interrupted: threading.Event,
+        tick: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal, self._state, self._plan = journal, state, plan
+        self._directory, self._share = directory, share
+        self._interrupted, self._tick, self._clock = interrupted, tick, clock
+        self._outcomes: dict[str, dict[str, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks for a restore that is never asked of it."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """An attempt begins. When it took its device is known with its first measurement."""
+        self._start(_key(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Measurements, and perhaps the outcome."""
+        key = _key(trial)
+        record = self._state.trials[key]
+        attempt = record.attempts[-1].number
+        heard_of = {m["epoch"] for m in record.measurements if m["attempt"] < attempt}
+        for measurement in result.get("measurements", ()):
+            # A measurement of an earlier attempt comes again after a resume; it is news only if it was never heard of.
+            if measurement["epoch"] not in heard_of:
+                self._journal.append(
+                    "measurement", trial=key, attempt=attempt, device=result["device"], **_finite(measurement)
+                )
+        self._set_scale(record.seed, result.get("initial_losses"))
+        outcome = result["outcome"]
+        if outcome:
+            self._outcomes[key] = outcome | {"cost": result.get("cost")}
+        if "stop" in outcome:
+            self._end(key, **self._outcomes.pop(key))
+            raise StudyStopped(outcome["stop"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial came to its end by itself or was pruned."""
+        key = _key(trial)
+        if self._state.trials[key].state != "running":
+            return
+        self._end(key, **self._outcomes.pop(key, {"state": "pruned"}))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died, and it is not tried again."""
+        key = _key(trial)
+        if self._state.trials[key].state == "waiting":
+            self._start(key)
+        self._end(key, state="failed", reason=_reason(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died; Ray tries it again, and it goes on from its checkpoint."""
+        key = _key(trial)
+        if self._state.trials[key].state == "waiting":
+            self._start(key)
+        self._end(key, state="lost", reason=_reason(trial), retry=True)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Signs of life, and the place where an interruption takes effect."""
+        if self._interrupted.is_set():
+            raise StudyStopped("interrupted")
+        running = any(trial.state == "running" for trial in self._state.trials.values())
+        if running and self._clock() - (self._state.updated or 0) > HEARTBEAT_SECONDS:
+            self._journal.append("heartbeat")
+        self._tick()
+
+    def _start(self, key: str) -> None:
+        attempt = len(self._state.trials[key].attempts) + 1
+        self._journal.append("attempt_started", trial=key, attempt=attempt, started=self._clock(), share=self._share)
+
+    def _end(self, key: str, *, state: str, **fields: Any) -> None:
+        folder = self._directory / "checkpoints" / key
+        if state == "complete":
+            # Scores first: if the driver dies between the two lines, the trial is open and reports again.
+            self._journal.append("scores", trial=key, scores=json.loads((folder / "scores.json").read_text()))
+        self._journal.append("attempt_ended", trial=key, state=state, **fields)
+        if state in ("complete", "pruned"):
+            for path in folder.glob("state*.pt*"):
+                path.unlink(missing_ok=True)
+
+    def _set_scale(self, seed: int, losses: dict[str, float] | None) -> None:
+        """Writes the terms' initial losses down once, of the plan's first seed while one of its trials can tell."""
+        if self._state.scale is not None or not losses:
+            return
+        awaited = [t for t in self._state.trials.values() if t.seed == self._plan.scale_seed]
+        if seed == self._plan.scale_seed or not any(t.state in OPEN_STATES for t in awaited):
+            scale = {term: loss if 0 < loss < float("inf") else 1.0 for term, loss in losses.items()}
+            self._journal.append("scale", losses=scale, seed=seed)
+
+
+def _key(trial: Any) -> str:
+    return trial.config["trial"]["key"]
+
+
+def _finite(measurement: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a metric that is not finite is written as null."""
+    metrics = {k: v if v == v and abs(v) != float("inf") else None for k, v in measurement["metrics"].items()}
+    return measurement | {"metrics": metrics}
+
+
+def _reason(trial: Any) -> str:
+    """Why a process died, in a few words."""
+    lines = str(trial.get_error() or "its process died").strip().splitlines()
+    text = " ".join(lines)
+    if "OutOfMemory" in text or "memory" in text.lower() and "killed" in text.lower():
+        return "out of memory: the system killed the process; lower training.batch_size or resources.workers"
+    return f"its process died ({lines[-1][:200]})"

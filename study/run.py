@@ -1,0 +1,188 @@
+"""From a configuration to a finished study: cohort, journal, trials, report."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.cohort import describe, obtain, save_reference
+from study.config import GOALS, StudyConfig, validate
+from study.environment import git_revision, hardware, versions
+from study.journal import Journal, apply
+from study.plan import Objective, Plan
+from study.progress import Progress
+from study.runner import Resources, cluster, run_trials
+from study.stopping import StudyStopped, stop_signals
+from study.state import StudyState
+from study.tracking_config import TrackingSettings
+from trainables.cohort import PreparedCohort
+from trainables.errors import UserError
+
+__all__ = ["StudyStopped", "finish", "make_plan", "resume_study", "run_study"]
+
+
+def run_study(
+    config: StudyConfig,
+    directory: Path,
+    *,
+    tracking: TrackingSettings | None,
+    address: str | None = None,
+    progress: Progress,
+) -> StudyState:
+    """Runs a study in a new folder.
+
+    Raises:
+        UserError: the input is wrong; nothing has been written then.
+        StudyStopped: interrupted or out of storage; `resume_study` goes on from there.
+    """
+    if (directory / "journal.jsonl").exists():
+        raise UserError(
+            f"{directory}: holds a study already. Go on with it: `cov-study resume {directory}`, or choose another --out."
+        )
+    return _go(config, directory, tracking=tracking, address=address, progress=progress)
+
+
+def resume_study(
+    directory: Path, *, tracking: TrackingSettings | None, address: str | None = None, progress: Progress
+) -> StudyState:
+    """Goes on where a study stopped. Its configuration is the one in `study.yaml`."""
+    path = directory / "study.yaml"
+    if not (directory / "journal.jsonl").exists():
+        raise UserError(f"{directory}: no study here (no journal.jsonl). Start one: `cov-study run --out {directory}`.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{path}: cannot be read; restore it, it holds the configuration to resume.") from None
+    return _go(validate(values, str(path)), directory, tracking=tracking, address=address, progress=progress)
+
+
+def _go(
+    config: StudyConfig,
+    directory: Path,
+    *,
+    tracking: TrackingSettings | None,
+    address: str | None,
+    progress: Progress,
+) -> StudyState:
+    directory = directory.absolute()
+    with stop_signals() as stop:
+        cohort = obtain(config.cohort, directory.parent / "cohorts", say=progress.say)
+        with cluster(config, address) as resources:
+            directory.mkdir(parents=True, exist_ok=True)
+            with (
+                Journal(directory / "journal.jsonl") as journal,
+                mirrored(journal, tracking, directory, progress),
+            ):
+                state = journal.replay()
+                journal.listeners.append(partial(apply, state))
+                try:
+                    _begin(config, directory, journal, state, cohort, resources, tracking)
+                    plan = make_plan(config, directory)
+                    with progress.live(state, plan, resources.workers):
+                        stop.gently = True
+                        run_trials(
+                            config,
+                            plan,
+                            journal,
+                            state,
+                            cohort,
+                            directory,
+                            resources,
+                            interrupted=stop.asked,
+                            tick=progress.tick,
+                        )
+                        stop.gently = False
+                    journal.append("finished")
+                except BaseException as error:
+                    with suppress(OSError):  # a full disk may be what stops the study
+                        journal.append("driver_stopped", reason=f"{type(error).__name__}: {error}"[:300])
+                    raise
+                finish(directory)
+    return state
+
+
+def finish(directory: Path) -> Any:
+    """Writes everything that is derived from the journal: CSV files and the report. Returns the verdict."""
+    from study.report.build import build_report
+
+    return build_report(directory)
+
+
+def make_plan(config: StudyConfig, directory: Path | None) -> Plan:
+    """The plan of a configuration; `directory` is where Optuna's files go (None: nowhere)."""
+    return Plan(
+        config.make_arms(),
+        seed=config.seed,
+        objective=Objective(name=config.objective, goal=GOALS[config.objective]),
+        goals=GOALS,
+        storage=directory / "optuna" if directory else None,
+    )
+
+
+def _begin(
+    config: StudyConfig,
+    directory: Path,
+    journal: Journal,
+    state: StudyState,
+    cohort: PreparedCohort,
+    resources: Resources,
+    tracking: TrackingSettings | None,
+) -> None:
+    """Writes what the study is, once; then that a driver has begun.
+
+    Raises:
+        UserError: the study was begun with other images.
+    """
+    description = describe(cohort)
+    if not state.info:
+        info = {
+            "name": config.name,
+            "config": config.model_dump(mode="json"),
+            "objective": f"val/{config.objective}",
+            "goal": GOALS[config.objective],
+            "terms": list(config.terms),
+            "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
+            "seeds": {"search": config.seed, "judged": list(config.seeds)},
+            "cohort": description,
+            "versions": versions(),
+            "hardware": hardware(resources.offered),
+            "git_revision": git_revision(),
+        }
+        tracked = tracking and {"uri": tracking.masked_uri, "experiment": tracking.experiment}
+        _write_yaml(directory / "study.yaml", info | {"tracking": tracked})
+        save_reference(cohort, directory / "checkpoints")
+        journal.append("study", **info)
+    elif state.info["cohort"]["digest"] != description["digest"]:
+        raise UserError(
+            f"{config.cohort.path or 'the virtual cohort'}: the images are not those that {directory.name} was begun "
+            f"with; restore them, or start a new study with another --out."
+        )
+    journal.append("driver_started", pid=os.getpid(), workers=resources.workers)
+
+
+@contextmanager
+def mirrored(
+    journal: Journal, tracking: TrackingSettings | None, directory: Path, progress: Progress
+) -> Iterator[None]:
+    """Mirrors the journal into MLflow for as long as it is written."""
+    if tracking is None:
+        yield
+        return
+    from study.tracking import Mirror
+
+    mirror = Mirror(tracking, directory, say=progress.say)
+    journal.listeners.append(mirror)
+    try:
+        yield
+    finally:
+        mirror.close()
+
+
+def _write_yaml(path: Path, values: dict[str, Any]) -> None:
+    beside = path.with_suffix(".tmp")
+    beside.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(beside, path)

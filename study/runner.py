@@ -1,0 +1,197 @@
+"""Runs a plan on Ray: resources, the one Tuner, and the journal that tells of it."""
+
+import contextlib
+import math
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.config import StudyConfig
+from study.journal import Journal
+from study.plan import Plan
+from study.state import OPEN_STATES, StudyState
+from trainables.errors import UserError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours closes the journal first
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's snapshot is not used: the journal is replayed
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU must not see any
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_memory_monitor_refresh_ms": "250",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the cluster gives to trials."""
+
+    cpus: float
+    """CPUs a trial."""
+    gpus: float
+    """GPUs a trial; a fraction shares one."""
+    workers: int
+    """Trials at a time."""
+    offered: dict[str, float]
+    """What the whole cluster has."""
+
+    @property
+    def share(self) -> float:
+        """Devices that a trial holds: of GPUs where it has one, else of CPUs."""
+        return self.gpus or self.cpus
+
+
+@contextlib.contextmanager
+def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
+    """A local Ray, or the one at `address`, for as long as the study runs.
+
+    Raises:
+        UserError: it cannot be reached, or has less than the configuration asks for.
+    """
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    wanted = config.resources
+    if address is None:
+        _check_cpus(wanted.workers, wanted.cpus_per_trial, os.cpu_count() or 1)
+        if not os.environ.get("RAY_AUTH_MODE"):
+            os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    if address is None:
+        workers = wanted.workers or max(1, int((os.cpu_count() or 1) // wanted.cpus_per_trial))
+        options |= {"address": "local", "num_cpus": math.ceil(workers * wanted.cpus_per_trial)}
+    else:
+        del options["include_dashboard"]
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"--address {address}" if address else "Ray"
+        raise UserError(f"{where}: cannot start or reach it ({str(error).splitlines()[0]}).") from None
+    try:
+        yield _resources(config, ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def _check_cpus(workers: int | None, cpus_per_trial: float, available: float) -> None:
+    needed = (workers or 1) * cpus_per_trial
+    if needed > available:
+        raise UserError(
+            f"resources.{'workers' if workers else 'cpus_per_trial'}: {workers or 1} trial(s) x "
+            f"{cpus_per_trial:g} CPU ask for {needed:g} CPUs, but there are {available:g}; lower it."
+        )
+
+
+def _resources(config: StudyConfig, offered: dict[str, float]) -> Resources:
+    wanted = config.resources
+    cpus, num_gpus = offered.get("CPU", 0.0), offered.get("GPU", 0.0)
+    gpus = float(num_gpus > 0) if wanted.gpus_per_trial == "auto" else float(wanted.gpus_per_trial)
+    if gpus > num_gpus:
+        raise UserError(
+            f"resources.gpus_per_trial: asks for {gpus:g}, but the cluster has {num_gpus:g} GPU(s); "
+            f"use -o resources.gpus_per_trial=0 to train on CPUs."
+        )
+    _check_cpus(wanted.workers, wanted.cpus_per_trial, cpus)
+    by_gpu = math.floor(num_gpus / gpus + 1e-9) if gpus else math.inf
+    possible = int(min(cpus // wanted.cpus_per_trial, by_gpu))
+    if wanted.workers and wanted.workers > possible:
+        raise UserError(f"resources.workers: asks for {wanted.workers}, but the cluster holds {possible} at a time.")
+    return Resources(cpus=wanted.cpus_per_trial, gpus=gpus, workers=wanted.workers or possible, offered=offered)
+
+
+def run_trials(
+    config: StudyConfig,
+    plan: Plan,
+    journal: Journal,
+    state: StudyState,
+    cohort: Any,
+    directory: Path,
+    resources: Resources,
+    *,
+    interrupted: threading.Event,
+    tick: Callable[[], None],
+) -> None:
+    """Runs what the plan still has to do and writes the baselines beside.
+
+    Raises:
+        StudyStopped: interrupted, or the storage failed; the study can be resumed.
+    """
+    import ray
+    from ray import tune
+
+    from study.recorder import Recorder
+    from study.searcher import PlanSearcher
+    from trainables.synthesis import Synthesis
+
+    settings = {
+        "training": config.training.model_dump(mode="json"),
+        "terms": list(config.terms),
+        "objective": config.objective,
+        "directory": str(directory),
+        "share": resources.share,
+        "num_threads": max(1, int(resources.cpus)),
+    }
+    # By default Ray starts one process after another for a searcher of one's own.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers)
+    cohort_ref = ray.put(cohort)
+    trainable = tune.with_parameters(Synthesis, cohort=cohort_ref, settings=settings)
+    searcher = PlanSearcher(plan, journal, state, max_open=config.resources.workers)
+    pending_baselines: list[Any] = []
+
+    def tick_and_fill() -> None:
+        # The baselines take the first device that the last trials leave free.
+        if searcher.exhausted and not pending_baselines and not state.baselines:
+            pending_baselines.append(_baselines_task(resources).remote(cohort_ref))
+        tick()
+
+    recorder = Recorder(
+        journal, state, plan, directory, share=resources.share, interrupted=interrupted, tick=tick_and_fill
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(directory / ".ray"),
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=config.resources.max_retries),
+            verbose=0,
+        ),
+    )
+    try:
+        if not plan.exhausted(state) or _left_open(state):
+            tuner.fit()
+        if not state.baselines:
+            ref = pending_baselines[0] if pending_baselines else _baselines_task(resources).remote(cohort_ref)
+            for name, scores in ray.get(ref).items():
+                journal.append("baseline", name=name, scores=scores)
+    finally:
+        shutil.rmtree(directory / ".ray", ignore_errors=True)
+
+
+def _left_open(state: StudyState) -> bool:
+    return any(trial.state in OPEN_STATES for trial in state.trials.values())
+
+
+def _baselines_task(resources: Resources) -> Any:
+    import ray
+
+    @ray.remote(num_cpus=resources.cpus, max_retries=1)
+    def baselines(cohort: Any) -> Any:
+        import torch
+
+        from trainables.baselines import baseline_scores
+
+        torch.set_num_threads(max(1, int(resources.cpus)))
+        return baseline_scores(cohort)
+
+    return baselines

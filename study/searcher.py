@@ -1,0 +1,91 @@
+"""One Ray Tune Searcher that walks the plan."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from study.journal import Journal
+from study.plan import Plan
+from study.state import OPEN_STATES, StudyState, Trial
+
+
+class PlanSearcher(Searcher):
+    """Hands Ray the next trial of the plan.
+
+    It sees nothing of Ray's results: what is known of a trial is in the journal's state, and the plan reads
+    validation metrics there only.
+
+    Args:
+        plan: what there is to do.
+        journal: where new trials and ended searches are written.
+        state: folded from the journal; kept up to date through its listeners.
+        max_open: trials handed out at a time, None for as many as Ray takes.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        state: StudyState,
+        *,
+        max_open: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._plan, self._journal, self._state = plan, journal, state
+        self._max_open = max_open
+        self._handed_out: set[str] = set()
+        self.exhausted = False
+        """Whether every trial of the plan has been handed out."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial as a Ray config, None while it must wait, `FINISHED` at the end."""
+        for ending in self._plan.endings(self._state):
+            self._journal.append("search_ended", **asdict(ending))
+        num_open = sum(
+            trial.state in OPEN_STATES and key in self._handed_out for key, trial in self._state.trials.items()
+        )
+        if self._max_open is not None and num_open >= self._max_open:
+            return None
+        trial = self._left_behind() or self._new()
+        if trial is not None:
+            self._handed_out.add(trial.key)
+            return {"trial": task(trial)}
+        self.exhausted = self._plan.exhausted(self._state)
+        return Searcher.FINISHED if self.exhausted else None
+
+    def _left_behind(self) -> Trial | None:
+        """A trial that an earlier driver did not bring to its end."""
+        waiting = (t for k, t in self._state.trials.items() if t.state == "waiting" and k not in self._handed_out)
+        return next(waiting, None)
+
+    def _new(self) -> Trial | None:
+        trial = self._plan.next(self._state)
+        if trial is not None:
+            fields = ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")
+            self._journal.append("trial", trial=trial.key, **{name: getattr(trial, name) for name in fields})
+        return trial
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the journal has been told already."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for the same reason."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the memory."""
+
+
+def task(trial: Trial) -> dict[str, Any]:
+    """What a worker is told of a trial."""
+    return {
+        "key": trial.key,
+        "seed": trial.seed,
+        "terms": trial.terms,
+        "weighting": trial.weighting,
+        "keep_model": trial.role != "search",
+    }

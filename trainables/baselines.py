@@ -1,0 +1,35 @@
+"""What needs no network: the source image itself, and one intensity map for all voxels."""
+
+import numpy as np
+import torch
+from numpy.polynomial import Polynomial
+
+from trainables.cohort import PreparedCohort
+from trainables.training import Scores, score_subject
+
+FIT_VOXELS = 2_000_000
+
+
+def baseline_scores(cohort: PreparedCohort, *, split: str = "test") -> dict[str, Scores]:
+    """Scores of `identity` and of `intensity_map` on the subjects of a split."""
+    intensity_map = fit_intensity_map(cohort)
+    scores: dict[str, Scores] = {"identity": {}, "intensity_map": {}}
+    for subject in cohort.split(split):
+        source = cohort.source[np.arange(subject.start, subject.stop)]
+        mapped = intensity_map(source).astype(np.float32)
+        scores["identity"][subject.pseudonym] = score_subject(cohort, subject, torch.from_numpy(source))
+        scores["intensity_map"][subject.pseudonym] = score_subject(cohort, subject, torch.from_numpy(mapped))
+    return scores
+
+
+def fit_intensity_map(cohort: PreparedCohort, *, degree: int = 3) -> Polynomial:
+    """Least-squares polynomial from source to target intensity over the training subjects' masked voxels.
+
+    Of a large cohort every n-th voxel is used, so that at most about two million enter the fit.
+    """
+    rows = np.concatenate([np.arange(s.start, s.stop) for s in cohort.split("train")])
+    stride = max(1, int(cohort.mask[rows].sum()) // FIT_VOXELS)
+    pairs = [(cohort.source[r][cohort.mask[r]][::stride], cohort.target[r][cohort.mask[r]][::stride]) for r in rows]
+    source = np.concatenate([pair[0] for pair in pairs]).astype(np.float64)
+    target = np.concatenate([pair[1] for pair in pairs]).astype(np.float64)
+    return Polynomial.fit(source, target, degree)

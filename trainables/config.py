@@ -1,0 +1,36 @@
+"""What one training is told, the same in every arm: network, schedule, precision, budget of steps."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NetworkConfig(BaseModel):
+    """A generator by name, with its size."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "unet"
+    channels: tuple[int, ...] = Field(default=(16, 32, 64), min_length=2)
+    """Feature channels from the finest level to the coarsest; each level halves the image."""
+    num_res_units: int = Field(default=0, ge=0)
+    residual: bool = True
+    """Predict the difference from the source image, so that training starts from the identity."""
+
+
+class TrainingConfig(BaseModel):
+    """One training run. Everything here is identical in all arms of a study."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: NetworkConfig = NetworkConfig()
+    epochs: int = Field(default=10, ge=1)
+    """Validations; with `steps_per_epoch` given, an epoch is that many steps and not a pass over the data."""
+    steps_per_epoch: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0)
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """`auto` is bf16 autocast where the GPU has it, else fp32."""
+    eval_batch_size: int = Field(default=32, ge=1)

@@ -1,0 +1,54 @@
+"""Generators by name. One function and one registry line add a network."""
+
+from collections.abc import Callable
+
+import torch
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+
+from trainables.config import NetworkConfig
+from trainables.errors import UserError, did_you_mean
+
+
+class Residual(nn.Module):
+    """Adds a body's output to the central source slice: the body learns the change from source to target."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, source: Tensor) -> Tensor:
+        """Images (B, C, H, W) to (B, 1, H, W)."""
+        centre = source.shape[1] // 2
+        return source[:, centre : centre + 1] + self.body(source)
+
+
+def unet(config: NetworkConfig, in_channels: int) -> nn.Module:
+    """MONAI's U-Net: strided convolutions, instance normalisation, PReLU."""
+    return UNet(
+        spatial_dims=2,
+        in_channels=in_channels,
+        out_channels=1,
+        channels=config.channels,
+        strides=(2,) * (len(config.channels) - 1),
+        num_res_units=config.num_res_units,
+    )
+
+
+NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {"unet": unet}
+
+
+def make_network(config: NetworkConfig, *, in_channels: int, seed: int) -> nn.Module:
+    """The network with its initial weights, a function of `seed` alone.
+
+    Raises:
+        UserError: no network has that name.
+    """
+    if config.name not in NETWORKS:
+        raise UserError(
+            f"training.network.name: no network is called {config.name!r}{did_you_mean(config.name, NETWORKS)}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = NETWORKS[config.name](config, in_channels)
+    return Residual(body) if config.residual else body

@@ -1,0 +1,330 @@
+"""The only training loop of the project."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.checkpoint import load_state, save_json, save_state, save_tensors
+from trainables.cohort import PreparedCohort, PreparedSubject
+from trainables.cohort.sample import sample_slice
+from trainables.config import TrainingConfig
+from trainables.losses import LossTerms
+from trainables.meter import Cost, Meter
+from trainables.metrics import METRICS, score_volume
+from trainables.networks import make_network
+from trainables.weighting import LossWeighting
+
+Scores = dict[str, dict[str, dict[str, float]]]
+"""subject (pseudonym) -> region -> metric -> value."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss or a weight became infinite or NaN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one epoch reports."""
+
+    epoch: int
+    """Epochs done, from 1."""
+    step: int
+    """Optimiser steps done."""
+    metrics: dict[str, float]
+    """`val/<metric>` in mask, mean over subjects; `loss/<term>`, mean over the epoch's steps; `lr`."""
+    weights: dict[str, float]
+    """Mean weight of each term over the epoch's steps; they sum to 1."""
+    cost: Cost
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as the journal and the checkpoint keep them."""
+        return asdict(self)
+
+
+class Training:
+    """A training run, an epoch at a time.
+
+    The initial weights are a function of `seed`, the batches of (`seed`, epoch): the same in every arm.
+
+    Args:
+        config: what is the same in every arm.
+        cohort: prepared images.
+        terms: names of the loss terms trained on, K of them.
+        weighting: combines the K losses.
+        seed: of initial weights and batch order.
+        meter: clocks of this attempt.
+        objective: validation metric that selects the kept model (`psnr`, `ssim` or `rmse`).
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        cohort: PreparedCohort,
+        *,
+        terms: Sequence[str],
+        weighting: LossWeighting,
+        seed: int,
+        meter: Meter,
+        objective: str = "psnr",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.cohort, self.seed, self.meter = config, cohort, seed, meter
+        self.objective = METRICS[objective]
+        self.device = torch.device(device)
+        torch.manual_seed(seed)  # dropout and random weightings draw from the global generator
+        self._in_channels = 1 + 2 * cohort.neighbours
+        network = make_network(config.network, in_channels=self._in_channels, seed=seed)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.losses = LossTerms(terms).to(self.device)
+        self.weighting = weighting.to(self.device)
+        self.weighting.attach(self.network)
+        self._rows = _training_rows(cohort)
+        self._steps_per_epoch = config.steps_per_epoch or math.ceil(len(self._rows) / config.batch_size)
+        self.optimiser = torch.optim.Adam(
+            [*self.network.parameters(), *self.weighting.parameters()],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.epoch = 0
+        self.measurements: list[Measurement] = []
+        """Of all epochs done, those before a resume too."""
+        self.best_value: float | None = None
+        self.best_epoch = 0
+        self._best: dict[str, Tensor] = {}
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.epochs
+
+    def initial_losses(self, terms: Sequence[str]) -> dict[str, float]:
+        """Value of each of `terms` on the first batch before any step: their natural scale."""
+        source, target, mask = self._batch(self._order(epoch=0)[: self.config.batch_size])
+        with torch.inference_mode(), self._autocast():
+            values = LossTerms(terms).to(self.device)(self.network(source), target, mask)
+        return dict(zip(terms, values.tolist(), strict=True))
+
+    def run_epoch(self) -> Measurement:
+        """Trains one epoch and validates.
+
+        Raises:
+            TrainingDiverged: a loss or weight is not finite. It is looked for once an epoch, so that no step waits
+                for the device.
+        """
+        with self.meter.measure("train"):
+            losses, weights = self._train_epoch()
+        self.epoch += 1
+        names = self.losses.names
+        for name, loss, weight in zip(names, losses, weights, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(weight)):
+                raise TrainingDiverged(
+                    f"epoch {self.epoch}: loss {name} = {loss}, weight = {weight}; the training diverged"
+                )
+        with self.meter.measure("eval"):
+            validation = self.validate()
+        self._keep_best(validation[self.objective.name])
+        metrics = {f"val/{name}": value for name, value in validation.items()}
+        metrics |= {f"loss/{name}": value for name, value in zip(names, losses, strict=True)}
+        metrics["lr"] = self.optimiser.param_groups[0]["lr"]
+        measurement = Measurement(
+            epoch=self.epoch,
+            step=self.epoch * self._steps_per_epoch,
+            metrics=metrics,
+            weights=dict(zip(names, weights, strict=True)),
+            cost=self.meter.cost(),
+        )
+        self.measurements.append(measurement)
+        return measurement
+
+    def _train_epoch(self) -> tuple[list[float], list[float]]:
+        """One epoch of steps. Returns the mean loss and the mean weight of each term."""
+        self.network.train()
+        self.weighting.train()
+        order = self._order(self.epoch)
+        size = self.config.batch_size
+        sums = torch.zeros(2, len(self.losses.names), device=self.device)
+        for step in range(self._steps_per_epoch):
+            self._set_learning_rate(self.epoch * self._steps_per_epoch + step)
+            source, target, mask = self._batch(order[step * size : (step + 1) * size])
+            with self._autocast():
+                losses = self.losses(self.network(source), target, mask)
+            total = self.weighting(losses)
+            self.optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            self.optimiser.step()
+            sums += torch.stack((losses.detach().float(), self.weighting.weights.float()))
+        means = (sums / self._steps_per_epoch).tolist()
+        return means[0], means[1]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Rows of the epoch's batches, enough for its steps; a function of (seed, epoch) alone."""
+        rng = np.random.default_rng([self.seed, epoch])
+        needed = self._steps_per_epoch * self.config.batch_size
+        passes = math.ceil(needed / len(self._rows))
+        rows = np.concatenate([rng.permutation(self._rows) for _ in range(passes)])
+        return rows[:needed] if self.config.steps_per_epoch else rows
+
+    def _set_learning_rate(self, step: int) -> None:
+        if self.config.schedule == "cosine":
+            progress = step / (self.config.epochs * self._steps_per_epoch)
+            rate = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+
+    def _autocast(self) -> torch.autocast:
+        bf16 = self.config.precision == "bf16" or (
+            self.config.precision == "auto"
+            and self.device.type == "cuda"
+            and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+
+    # --- data ---------------------------------------------------------------------------------------------------
+
+    def _batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Source (B, 1 + 2 neighbours, H, W), target and mask (B, 1, H, W) of slices by row."""
+        target = torch.from_numpy(self.cohort.target[rows]).unsqueeze(1)
+        mask = torch.from_numpy(self.cohort.mask[rows]).unsqueeze(1)
+        source = torch.from_numpy(self.cohort.inputs(rows))
+        return source.to(self.device), target.to(self.device), mask.to(self.device)
+
+    # --- evaluation ---------------------------------------------------------------------------------------------
+
+    def predict(self, subject: PreparedSubject) -> Tensor:
+        """The synthesised volume of a prepared subject, (D, H, W) in normalised units."""
+        self.network.eval()
+        rows = np.arange(subject.start, subject.stop)
+        size = self.config.eval_batch_size
+        with torch.inference_mode(), self._autocast():
+            parts = [
+                self.network(torch.from_numpy(self.cohort.inputs(rows[i : i + size])).to(self.device)).float()
+                for i in range(0, len(rows), size)
+            ]
+        return torch.cat(parts).squeeze(1)
+
+    def validate(self) -> dict[str, float]:
+        """Each metric in mask, mean over the validation subjects."""
+        scores = self._scores("validation", whole=False)
+        return {name: float(np.mean([s["mask"][name] for s in scores.values()])) for name in METRICS}
+
+    def test(self) -> tuple[Scores, Tensor]:
+        """Scores of the kept (best-validated) model on every test subject, and its predictions of each subject's
+        sample slice, (num_test_subjects, H, W) float16."""
+        self.network.load_state_dict(self._best)
+        slices: list[Tensor] = []
+        return self._scores("test", slices), torch.stack(slices)
+
+    def finish(self, directory: Path, *, keep_model: bool = True) -> Scores:
+        """Tests the kept model and writes `scores.json` and, where asked, `model.safetensors`, `model.json` and
+        `slices.safetensors` to `directory`. The scores come last: where they are, all is there."""
+        with self.meter.measure("eval"):
+            scores, slices = self.test()
+            directory.mkdir(parents=True, exist_ok=True)
+            if keep_model:
+                save_tensors(directory / "model.safetensors", self._best)
+                save_json(directory / "model.json", self._card())
+                save_tensors(directory / "slices.safetensors", {"prediction": slices})
+            save_json(directory / "scores.json", scores)
+        return scores
+
+    def _card(self) -> dict[str, Any]:
+        """What is needed to use the kept model on a new volume."""
+        return {
+            "network": self.config.network.model_dump(mode="json"),
+            "in_channels": self._in_channels,
+            "terms": list(self.losses.names),
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            f"val/{self.objective.name}": self.best_value,
+            "preparation": self.cohort.provenance,
+        }
+
+    def _scores(self, split: str, slices: list[Tensor] | None = None, *, whole: bool = True) -> Scores:
+        scores = {}
+        for subject in self.cohort.split(split):
+            prediction = self.predict(subject)
+            scores[subject.pseudonym] = score_subject(self.cohort, subject, prediction, whole=whole)
+            if slices is not None:
+                slices.append(prediction[sample_slice(self.cohort, subject)].to("cpu", torch.float16))
+        return scores
+
+    def _keep_best(self, value: float) -> None:
+        better = self.best_value is None or (
+            value > self.best_value if self.objective.goal == "max" else value < self.best_value
+        )
+        if better:
+            self.best_value, self.best_epoch = value, self.epoch
+            self._best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+    # --- checkpoints --------------------------------------------------------------------------------------------
+
+    def save(self, directory: Path) -> None:
+        """Writes everything needed to go on from here."""
+        save_state(
+            directory,
+            {
+                "epoch": self.epoch,
+                "seed": self.seed,
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "weighting": self.weighting.state_dict(),
+                "losses": self.losses.state_dict(),
+                "rng": torch.get_rng_state(),
+                "best": {"value": self.best_value, "epoch": self.best_epoch, "model": self._best},
+                "measurements": [measurement.as_dict() for measurement in self.measurements],
+            },
+        )
+
+    def resume(self, directory: Path) -> bool:
+        """Goes on from the checkpoint in `directory`, if a readable one is there."""
+        state = load_state(directory)
+        if state is None or state["seed"] != self.seed:
+            return False
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.weighting.load_state_dict(state["weighting"])
+        self.losses.load_state_dict(state["losses"])
+        torch.set_rng_state(state["rng"])
+        self.epoch = state["epoch"]
+        best = state["best"]
+        self.best_value, self.best_epoch = best["value"], best["epoch"]
+        self._best = {name: tensor.to(self.device) for name, tensor in best["model"].items()}
+        self.measurements = [Measurement(**m | {"cost": Cost(**m["cost"])}) for m in state["measurements"]]
+        return True
+
+
+def fit(training: Training, report: Callable[[Measurement], None], *, checkpoint_dir: Path | None = None) -> None:
+    """Trains to the end: each epoch reported, then checkpointed."""
+    while not training.finished:
+        report(training.run_epoch())
+        if checkpoint_dir is not None:
+            training.save(checkpoint_dir)
+
+
+def score_subject(
+    cohort: PreparedCohort, subject: PreparedSubject, prediction: Tensor, *, whole: bool = True
+) -> dict[str, dict[str, float]]:
+    """Scores of a predicted volume (D, H, W) of one subject, by region and metric; see `score_volume`."""
+    rows = np.arange(subject.start, subject.stop)  # an index array copies: torch wants memory it may write
+
+    def volume(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array[rows]).to(prediction.device)
+
+    lesion = None if cohort.lesion is None else volume(cohort.lesion)
+    return score_volume(prediction, volume(cohort.target), volume(cohort.mask), lesion, whole=whole)
+
+
+def _training_rows(cohort: PreparedCohort) -> np.ndarray:
+    """Rows of the training subjects' slices that show some of the mask."""
+    rows = np.concatenate([np.arange(s.start, s.stop) for s in cohort.split("train")])
+    return rows[cohort.mask[rows].any(axis=(1, 2))]
