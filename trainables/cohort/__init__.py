@@ -1,18 +1,27 @@
-"""Cohorts of paired images: found, checked and made ready to learn from."""
+"""Cohorts of paired images: found, checked and made ready to learn from.
 
-from trainables.cohort.config import CohortConfig
+`augment` (torch, MONAI) and `contact_sheet` (Pillow) are imported from their own modules.
+"""
+
+from trainables.cohort.check import CohortReport, check
+from trainables.cohort.config import Augmentation, CohortConfig
+from trainables.cohort.geometry import Geometry
 from trainables.cohort.layout import Cohort, Problem, Subject, find_cohort
 from trainables.cohort.prepare import PreparedCohort, PreparedSubject, prepare
 from trainables.cohort.single import PreparedVolume, prepare_volume, write_volume
 
 __all__ = [
+    "Augmentation",
     "Cohort",
     "CohortConfig",
+    "CohortReport",
+    "Geometry",
     "PreparedCohort",
     "PreparedSubject",
     "PreparedVolume",
     "Problem",
     "Subject",
+    "check",
     "find_cohort",
     "prepare",
     "prepare_volume",

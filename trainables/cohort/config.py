@@ -7,6 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Axis = Literal["sagittal", "coronal", "axial"]
 
 
+class Augmentation(BaseModel):
+    """Random changes to training slices; the source, target and mask of a pair change alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    """Mirrors columns: left and right in axial and coronal slices."""
+    affine_probability: float = Field(default=0.5, ge=0, le=1)
+    rotate_degrees: float = Field(default=5.0, ge=0, le=180)
+    translate_voxels: float = Field(default=3.0, ge=0)
+    scale: float = Field(default=0.05, ge=0, lt=1)
+    """Size changes by a factor within 1 +- scale."""
+    intensity_probability: float = Field(default=0.5, ge=0, le=1)
+    intensity: float = Field(default=0.1, ge=0, lt=1)
+    """Intensities of source and target change by one factor within 1 +- intensity."""
+
+
 class CohortConfig(BaseModel):
     """Which files form a pair, how they are prepared and how subjects are split.
 
@@ -28,6 +45,8 @@ class CohortConfig(BaseModel):
     axis: Axis = "axial"
     neighbours: int = Field(default=0, ge=0, le=8)
     """Neighbouring slices on each side that join a slice as channels (2.5-D): 1 + 2 * neighbours channels."""
+    augmentation: Augmentation | None = None
+    """Random changes to training slices; none by default."""
     num_train: int | None = Field(default=None, ge=1)
     num_validation: int | None = Field(default=None, ge=1)
     num_test: int | None = Field(default=None, ge=1)

@@ -42,9 +42,7 @@ def bounding_box(mask: np.ndarray) -> Box:
 
 def common_size(boxes: list[Box]) -> tuple[int, int]:
     """The smallest height and width, multiples of 8, that hold the slices of every box."""
-    height, width = (
-        max(stop - start for start, stop in ranges) for ranges in list(zip(*boxes, strict=True))[1:]
-    )
+    height, width = (max(stop - start for start, stop in ranges) for ranges in list(zip(*boxes, strict=True))[1:])
     return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
 
 
@@ -66,9 +64,7 @@ class Geometry:
     """Intensities that become 0 and 1."""
 
     @classmethod
-    def around(
-        cls, box: Box, size: tuple[int, int], grid: Grid, axis: Axis, low: float, high: float
-    ) -> "Geometry":
+    def around(cls, box: Box, size: tuple[int, int], grid: Grid, axis: Axis, low: float, high: float) -> "Geometry":
         """A window of `size` (H, W) centred on the box, moved inside the image where it can be."""
         across = as_slices(np.empty(grid.shape, dtype=np.bool_), axis).shape
         starts = [box[0][0]]
@@ -103,9 +99,7 @@ class Geometry:
 
     def normalise(self, values: np.ndarray) -> np.ndarray:
         """Intensities to the scale on which the source's percentiles are 0 and 1, float32, not clipped."""
-        return ((values - np.float32(self.low)) / np.float32(self.high - self.low)).astype(
-            np.float32, copy=False
-        )
+        return ((values - np.float32(self.low)) / np.float32(self.high - self.low)).astype(np.float32, copy=False)
 
     def restore(self, slices: np.ndarray) -> np.ndarray:
         """The inverse of cutting and normalising: stored orientation and shape, the source's units, float32.
@@ -114,9 +108,7 @@ class Geometry:
         """
         volume = np.zeros(self.shape, dtype=np.float32)
         inside, image = self._overlap()
-        as_slices(volume, self.axis)[image] = slices[inside] * np.float32(self.high - self.low) + np.float32(
-            self.low
-        )
+        as_slices(volume, self.axis)[image] = slices[inside] * np.float32(self.high - self.low) + np.float32(self.low)
         back = ornt_transform(axcodes2ornt("RAS"), io_orientation(np.array(self.stored_affine)))
         return np.ascontiguousarray(apply_orientation(volume, back))
 

@@ -67,9 +67,7 @@ def find_cohort(path: Path, config: CohortConfig) -> Cohort:
         return _find_bids(path, config)
     if path.is_file():
         return _find_manifest(path)
-    raise UserError(
-        f"{path}: no such cohort; give a BIDS folder or a CSV manifest with subject,source,target"
-    )
+    raise UserError(f"{path}: no such cohort; give a BIDS folder or a CSV manifest with subject,source,target")
 
 
 # Manifest
@@ -85,9 +83,7 @@ def _find_manifest(path: Path) -> Cohort:
     for number, row in enumerate(rows, 1):
         name = row["subject"]
         if not name or not row["source"] or not row["target"]:
-            raise UserError(
-                f"{path}: pair {number} lacks its subject, source or target; fill the cell or drop the row"
-            )
+            raise UserError(f"{path}: pair {number} lacks its subject, source or target; fill the cell or drop the row")
         seen[name] += 1
 
         def file(column: str, row: dict[str, str] = row) -> Path | None:
@@ -131,9 +127,7 @@ class _Name:
 
     def fits(self, pattern: "_Name") -> bool:
         own = {
-            key: value
-            for key, value in self.entities.items()
-            if key in pattern.entities or key not in ("sub", *_FREE)
+            key: value for key, value in self.entities.items() if key in pattern.entities or key not in ("sub", *_FREE)
         }
         return (
             fnmatchcase(self.suffix, pattern.suffix)
@@ -198,8 +192,9 @@ def _walk(root: Path) -> Iterator[_File]:
             for where, folders, names in os.walk(folder):
                 folders.sort()
                 for name in sorted(names):
-                    if _NIFTI.search(name) and name.startswith("sub-"):
-                        yield _File(Path(where) / name, _Name.parse(name))
+                    parsed = _Name.parse(name)
+                    if _NIFTI.search(name) and name.startswith("sub-") and parsed.entities.get("sub"):
+                        yield _File(Path(where) / name, parsed)
 
 
 def _pair(
@@ -223,9 +218,7 @@ def _pair(
                     f"wanted pairs in a manifest"
                 )
             if len(here) > 1:
-                raise UserError(
-                    f"{where}: two files can be the {role}, {here[0]} and {here[1]}; use a manifest"
-                )
+                raise UserError(f"{where}: two files can be the {role}, {here[0]} and {here[1]}; use a manifest")
             roles[role] = here[0]
         for role in ("mask", "lesion"):
             fitting = [file for file in found[role] if set(file.name.scan(free)) <= set(scan)]
@@ -233,9 +226,7 @@ def _pair(
                 most = max(len(file.name.scan(free)) for file in fitting)
                 best = [file.path for file in fitting if len(file.name.scan(free)) == most]
                 if len(best) > 1:
-                    raise UserError(
-                        f"{where}: two files can be the {role} mask, {best[0]} and {best[1]}; keep one"
-                    )
+                    raise UserError(f"{where}: two files can be the {role} mask, {best[0]} and {best[1]}; keep one")
                 roles[role] = best[0]
         yield label if len(scans) > 1 else "", roles
 
@@ -243,9 +234,7 @@ def _pair(
 def _nothing_found(root: Path, config: CohortConfig, files: dict[str, list[_File]]) -> str:
     looked = f"sub-*_{config.source_pattern}.nii[.gz] and sub-*_{config.target_pattern}.nii[.gz]"
     ends = Counter(
-        "_".join(
-            [*(f"{k}-{v}" for k, v in f.name.entities.items() if k not in ("sub", *_FREE)), f.name.suffix]
-        )
+        "_".join([*(f"{k}-{v}" for k, v in f.name.entities.items() if k not in ("sub", *_FREE)), f.name.suffix])
         for group in files.values()
         for f in group
     )
@@ -255,9 +244,7 @@ def _nothing_found(root: Path, config: CohortConfig, files: dict[str, list[_File
         return f"{root}: no pair found; looked for {looked}; there are {there}: {hint}"
     tables = sorted(entry.name for entry in root.glob("*.[ct]sv") if entry.name != "participants.tsv")
     if tables:
-        return (
-            f"{root}: no sub-* folder with NIfTI files; if {tables[0]} is a manifest, give its path instead"
-        )
+        return f"{root}: no sub-* folder with NIfTI files; if {tables[0]} is a manifest, give its path instead"
     there = ", ".join(sorted(entry.name for entry in root.iterdir())[:6]) or "nothing"
     return f"{root}: no sub-* folder with NIfTI files; looked for {looked}; there is {there}"
 

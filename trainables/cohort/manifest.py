@@ -19,17 +19,17 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+        delimiter = max("\t,;", key=text.split("\n", 1)[0].count)
+        table = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        lines = [(row, table.line_num) for row in table if any(row)]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text; save it as CSV in UTF-8") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    first = text.split("\n", 1)[0]
-    delimiter = max("\t,;", key=first.count)
-    lines = [
-        (row, index)
-        for index, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), 1)
-        if any(row)
-    ]
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable table ({error}); save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise UserError(f"{path}: not a text table; save it as CSV in UTF-8")
     if not lines:
         raise UserError(f"{path}: the table is empty; it needs a header and one row a subject")
     header = [cell.strip() for cell in lines[0][0]]
@@ -37,19 +37,17 @@ def read_table(path: Path) -> list[dict[str, str]]:
     if twice:
         raise UserError(f"{path}: column {twice[0]!r} occurs twice in the header; keep one")
     rows = []
-    for row, index in lines[1:]:
+    for row, line in lines[1:]:
         if len(row) != len(header):
             raise UserError(
-                f"{path}: row {index} has {len(row)} cells, the header {len(header)}; quote cells with commas"
+                f"{path}: line {line} has {len(row)} cells, the header {len(header)}; quote cells with commas"
             )
         cells = (cell.strip() for cell in row)
         rows.append(dict(zip(header, ("" if cell in _MISSING else cell for cell in cells), strict=True)))
     return rows
 
 
-def require_columns(
-    path: Path, rows: list[dict[str, str]], needed: tuple[str, ...], known: tuple[str, ...]
-) -> None:
+def require_columns(path: Path, rows: list[dict[str, str]], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
     """Refuses a table that lacks a column or has one that looks like a misspelt known one."""
     if not rows:
         raise UserError(f"{path}: has a header and no rows; add one row a subject")

@@ -4,6 +4,7 @@ The stream is read once and to its end: a gzip file whose checksum is wrong, whi
 garbage, is refused. Sizes are checked before memory is taken.
 """
 
+import logging
 import math
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from trainables.errors import UserError
 MAX_VOXELS = 2**30
 MAX_NONFINITE_SHARE = 0.01
 MIN_SIDE = 2
+_SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 _HEADER_BYTES = 540
 _CHUNK_BYTES = 1 << 20
 _TRAILING_BYTES = 1 << 20
@@ -127,9 +129,9 @@ def _fill_nonfinite(path: Path, data: np.ndarray) -> tuple[np.ndarray, tuple[str
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """The open file, and whether it is gzip-compressed (told by its first bytes, not by its name)."""
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is a folder or device, not a NIfTI file; give the file itself")
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is a folder or device, not a NIfTI file; give the file itself")
         with path.open("rb") as file:
             head = file.read(512)
             if not head:
@@ -213,10 +215,10 @@ def _header(path: Path, file: BinaryIO, packed: bool) -> nib.Nifti1Header:
         if kind and len(head) >= kind.sizeof_hdr:
             magic = head[344:348] if kind is nib.Nifti1Header else head[4:8]
             if magic[:3] not in (b"n+1", b"n+2"):
-                raise UserError(
-                    f"{path}: is half of an Analyze or NIfTI pair (.hdr, .img); convert it to one .nii.gz"
-                )
+                raise UserError(f"{path}: is half of an Analyze or NIfTI pair (.hdr, .img); convert it to one .nii.gz")
             return kind(head[: kind.sizeof_hdr], endianness="<" if order == "little" else ">", check=False)
+    if len(head) < nib.Nifti1Header.sizeof_hdr:
+        raise UserError(f"{path}: truncated: too short for a NIfTI header; copy it again")
     raise UserError(f"{path}: is not a NIfTI file; convert it (DICOM: dcm2niix)")
 
 
@@ -243,9 +245,12 @@ def _check_header(path: Path, header: nib.Nifti1Header) -> int:
         if len(shape) < 3 or min(shape[:3]) < MIN_SIDE:
             raise refuse(f"is not a volume (shape {shape}); give a 3-D image")
         if math.prod(shape) > MAX_VOXELS:
-            raise refuse(
-                f"its header claims the absurd shape {shape} (at most {MAX_VOXELS} voxels); export it again"
-            )
+            raise refuse(f"its header claims the absurd shape {shape}; export it again")
+        sides = np.asarray(header["pixdim"][1:4], dtype=float)
+        if not np.isfinite(sides).all() or (sides == 0).any():
+            raise refuse(f"its header claims the voxel size {tuple(sides.tolist())} mm; export it again")
+        # Mends what the standard lets pass, such as a qfac of 0 or a negative side; raises at the rest.
+        header.check_fix(logger=_SILENT)
         dtype = header.get_data_dtype()
         if dtype.names or dtype.kind == "V":
             raise refuse("is a colour (RGB) image; give the grey-value image")
@@ -255,16 +260,13 @@ def _check_header(path: Path, header: nib.Nifti1Header) -> int:
             raise refuse(f"has the unsupported data type {dtype}; save it as int16 or float32")
         if not math.isfinite(float(header["vox_offset"])) or header.get_data_offset() < header.sizeof_hdr + 4:
             raise refuse(f"its header puts the data at byte {header['vox_offset']}; export it again")
-        sides = np.asarray(header["pixdim"][1:4], dtype=float)
-        if not np.isfinite(sides).all() or (sides == 0).any():
-            raise refuse(f"its header claims the voxel size {tuple(sides.tolist())} mm; export it again")
         if int(header["qform_code"]) <= 0 and int(header["sform_code"]) <= 0:
-            raise refuse(
-                "its header has no orientation (qform and sform codes are 0); export it again, or set one"
-            )
+            raise refuse("its header has no orientation (qform and sform codes are 0); export it again, or set one")
         affine = header.get_best_affine()
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
             raise refuse("its affine is singular or not finite; export it again, or set one")
         return header.get_data_offset() + math.prod(shape) * dtype.itemsize
-    except HeaderDataError as error:
+    except UserError:
+        raise
+    except (HeaderDataError, ValueError, KeyError) as error:
         raise refuse(f"its header is wrong ({error}); export it again") from error

@@ -1,12 +1,10 @@
 """Brings the images of one pair onto one grid, and finds the region that counts."""
 
-from pathlib import Path
-
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.layout import Subject
-from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume
+from trainables.cohort.nifti import Grid, Volume, load_mask, load_volume
 from trainables.errors import UserError
 
 GRID_TOLERANCE = 0.05
@@ -23,23 +21,28 @@ def grid_distance_mm(one: Grid, other: Grid) -> float:
     return float(np.linalg.norm(((one.affine - other.affine) @ corners)[:3], axis=0).max())
 
 
+def grid_difference(grid: Grid, reference: Grid) -> str | None:
+    """How a grid differs from the reference, in words; None where they agree."""
+    if grid.shape != reference.shape:
+        return f"its shape is {_sides(grid)}, not {_sides(reference)}"
+    distance = grid_distance_mm(grid, reference)
+    if distance > GRID_TOLERANCE * min(reference.voxel_size_mm):
+        return f"its voxels lie up to {distance:.3g} mm away"
+    return None
+
+
 def align(volume: Volume, reference: Grid, config: CohortConfig, *, is_mask: bool = False) -> np.ndarray:
     """The data of `volume` on the grid of `reference`, resampled if the configuration allows it.
 
     Raises:
         UserError: another grid and no resampling, naming both files and the difference.
     """
-    grid = volume.grid
-    if grid.shape == reference.shape:
-        distance = grid_distance_mm(grid, reference)
-        if distance <= GRID_TOLERANCE * min(reference.voxel_size_mm):
-            return volume.data
-        difference = f"its voxels lie up to {distance:.3g} mm away"
-    else:
-        difference = f"its shape is {_sides(grid)}, not {_sides(reference)}"
+    difference = grid_difference(volume.grid, reference)
+    if difference is None:
+        return volume.data
     if not config.resample:
         raise UserError(
-            f"{grid.path}: is not on the grid of {reference.path}: {difference}; register them, "
+            f"{volume.grid.path}: is not on the grid of {reference.path}: {difference}; register them, "
             f"or set resample: true"
         )
     return _resample(volume, reference, is_mask)
@@ -62,16 +65,15 @@ def _resample(volume: Volume, reference: Grid, is_mask: bool) -> np.ndarray:
     return (data > 0.5).astype(np.float32) if is_mask else data
 
 
-def load_aligned(path: Path, reference: Grid, config: CohortConfig, mask: np.ndarray) -> np.ndarray:
-    """The target's data on the source's grid, float32 (X, Y, Z)."""
-    data = align(load_volume(path), reference, config)
+def align_target(volume: Volume, reference: Grid, mask: np.ndarray, config: CohortConfig) -> np.ndarray:
+    """The target's data on the source's grid, float32 (X, Y, Z); it must show something inside the mask."""
+    path, data = volume.grid.path, align(volume, reference, config)
     outside = np.isnan(data)
     if outside.any():
         coverage = 1 - float(outside[mask].mean())
         if coverage < MIN_COVERAGE:
             raise UserError(
-                f"{path}: covers only {coverage:.0%} of the mask of {reference.path}; "
-                f"give an image of the same region"
+                f"{path}: covers only {coverage:.0%} of the mask of {reference.path}; give an image of the same region"
             )
         data = np.where(outside, data[~outside].min(), data)
     inside = data[mask]
@@ -123,19 +125,18 @@ def foreground(volume: Volume) -> np.ndarray:
     return ndimage.binary_fill_holes(ndimage.binary_closing(largest))
 
 
+def find_range(source: Volume, mask: np.ndarray, config: CohortConfig) -> tuple[float, float]:
+    """The intensities of the source that become 0 and 1: its percentiles inside the mask."""
+    low, high = (float(value) for value in np.percentile(source.data[mask], config.percentiles))
+    if not low < high:
+        raise UserError(
+            f"{source.grid.path}: nearly every voxel inside the mask is {low:g}; check the image and its mask"
+        )
+    return low, high
+
+
 def load_source(subject: Subject, config: CohortConfig) -> tuple[Volume, np.ndarray, float, float]:
     """The source, its mask, and the intensities that become 0 and 1."""
     source = load_volume(subject.source)
     mask = find_mask(subject, source.grid, config, source)
-    low, high = (float(value) for value in np.percentile(source.data[mask], config.percentiles))
-    if not low < high:
-        raise UserError(
-            f"{subject.source}: every voxel inside the mask is about {low:g}; check the image and its mask"
-        )
-    return source, mask, low, high
-
-
-def mask_of(subject: Subject, config: CohortConfig) -> tuple[Grid, np.ndarray]:
-    """The grid and mask of a subject, without reading the source where a mask is given."""
-    grid = load_grid(subject.source)
-    return grid, find_mask(subject, grid, config)
+    return source, mask, *find_range(source, mask, config)

@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
+from trainables.cohort.digests import digest_files, find_copies
 from trainables.cohort.geometry import Box, Geometry, as_slices, bounding_box, common_size
 from trainables.cohort.layout import Cohort, Problem, Subject
-from trainables.cohort.nifti import load_grid
-from trainables.cohort.pairs import find_lesion, load_aligned, load_source, mask_of
+from trainables.cohort.nifti import load_grid, load_volume
+from trainables.cohort.pairs import align_target, find_lesion, find_mask, load_source
 from trainables.cohort.splits import assign_splits
 from trainables.errors import UserError
 
@@ -98,13 +99,13 @@ def prepare(cohort: Cohort, config: CohortConfig, cache: Path) -> PreparedCohort
     _refuse(cohort.problems, cohort)
     splits = assign_splits(cohort.subjects, config)
     subjects = [subject for subject in cohort.subjects if subject.id in splits]
-    digests = _gather(_digests, subjects, cohort)
-    _refuse_copies(subjects, digests)
+    digests = _gather(digest_files, subjects, cohort)
+    _refuse(find_copies(subjects, digests), cohort)
     settings = {
         "format": FORMAT,
         **config.model_dump(mode="json", include={"resample", "percentiles", "axis"}),
     }
-    key = hashlib.sha256(json.dumps([settings, digests]).encode()).hexdigest()[:24]
+    key = _hash([settings, digests])
     folder = Path(cache) / key
     if not folder.is_dir():
         _build(subjects, cohort, config, folder)
@@ -130,30 +131,6 @@ def pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[Subject, str]:
 # Steps
 
 
-def _digests(subject: Subject) -> list[str | None]:
-    files = (subject.source, subject.target, subject.mask, subject.lesion)
-    return [None if file is None else _digest(file) for file in files]
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        load_grid(path)  # says what is wrong with it
-        raise
-
-
-def _refuse_copies(subjects: Sequence[Subject], digests: Sequence[list[str | None]]) -> None:
-    """One image under two names would be an empty lesson or, across splits, a leak."""
-    owner: dict[str | None, Path] = {}
-    for subject, (source, target, *_) in zip(subjects, digests, strict=True):
-        for digest, path in ((source, subject.source), (target, subject.target)):
-            if digest in owner:
-                raise UserError(f"{path}: is the same image as {owner[digest]}; give each image once")
-            owner[digest] = path
-
-
 def _gather(work: Callable[[Subject], _Result], subjects: Sequence[Subject], cohort: Cohort) -> list[_Result]:
     """Does the work on every subject in a few threads; refuses the cohort with all that went wrong."""
 
@@ -173,13 +150,12 @@ def _refuse(problems: Sequence[Problem], cohort: Cohort) -> None:
     if problems:
         shown = "; ".join(problem.message for problem in problems[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(
-            f"{cohort.root}: the cohort cannot be used: {shown}{more} (`cohort check` lists everything)"
-        )
+        raise UserError(f"{cohort.root}: the cohort cannot be used: {shown}{more} (`cohort check` lists everything)")
 
 
 def _box(subject: Subject, config: CohortConfig) -> Box:
-    _, mask = mask_of(subject, config)
+    # Where a mask is given, the source's header is enough for now.
+    mask = find_mask(subject, load_grid(subject.source), config)
     return bounding_box(as_slices(mask, config.axis))
 
 
@@ -194,7 +170,8 @@ def _build(subjects: Sequence[Subject], cohort: Cohort, config: CohortConfig, fo
     box_of = dict(zip(subjects, boxes, strict=True))
     shape = (int(edges[-1]), height, width)
     names = ["source", "target", "mask", *(["lesion"] if any(subject.lesion for subject in subjects) else [])]
-    workplace = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
+    workplace = folder.parent / f".preparing-{uuid.uuid4().hex}"
+    workplace.mkdir()
     try:
         arrays = {
             name: np.lib.format.open_memmap(
@@ -234,7 +211,8 @@ def _write(
     part["source"][:] = geometry.normalise(geometry.cut(source.data))
     part["mask"][:] = geometry.cut(mask)
     del source
-    part["target"][:] = geometry.normalise(geometry.cut(load_aligned(subject.target, grid, config, mask)))
+    target = align_target(load_volume(subject.target), grid, mask, config)
+    part["target"][:] = geometry.normalise(geometry.cut(target))
     lesion = find_lesion(subject, grid, config)
     if lesion is not None:
         part["lesion"][:] = geometry.cut(lesion)
@@ -278,6 +256,7 @@ def _open(
         lesion=_map(lesion) if lesion.exists() else None,
         subjects=tuple(prepared),
         provenance={
+            "digest": folder.name,
             "dataset": cohort.name,
             "simulated": cohort.simulated,
             "num_scans": len(prepared),
@@ -288,14 +267,16 @@ def _open(
                 f"percentiles {config.percentiles[0]:g} and {config.percentiles[1]:g} of the source inside "
                 f"the mask become 0 and 1; the target has the same scale"
             ),
-            "num_masks": {
-                kind: sum(record["mask"] == kind for record in records) for kind in ("given", "foreground")
-            },
+            "num_masks": {kind: sum(record["mask"] == kind for record in records) for kind in ("given", "foreground")},
             "resample": config.resample,
             "num_mended": sum(bool(record["notes"]) for record in records),
         },
         neighbours=config.neighbours,
     )
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 
 
 def _map(path: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """One new volume prepared as the cohort was, and a synthesised one brought back to where it came from."""
 
 import os
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from trainables.cohort.config import CohortConfig
 from trainables.cohort.geometry import Geometry, as_slices, bounding_box, common_size
 from trainables.cohort.layout import Subject
 from trainables.cohort.pairs import load_source
+from trainables.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,15 @@ def prepare_volume(path: Path, config: CohortConfig, mask: Path | None = None) -
 
 def write_volume(slices: np.ndarray, geometry: Geometry, path: Path) -> None:
     """Writes slices (S, H, W) as float32 NIfTI in the source's units, orientation and affine; 0 outside."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise UserError(f"{path}: give a name that ends in .nii.gz")
     image = nib.Nifti1Image(geometry.restore(slices), np.array(geometry.stored_affine))
     image.header.set_xyzt_units("mm")
-    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-    handle, beside = tempfile.mkstemp(suffix=suffix, prefix=".writing-", dir=path.parent)
-    os.close(handle)
+    beside = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
         nib.save(image, beside)
         os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

@@ -25,9 +25,7 @@ def assign_splits(subjects: Sequence[Subject], config: CohortConfig) -> dict[str
     for subject in subjects:
         groups.setdefault(subject.id, subject.group or "")
         if given.setdefault(subject.id, subject.split) != subject.split:
-            raise UserError(
-                f"{subject.id} is in two splits, {given[subject.id]} and {subject.split}; keep it in one"
-            )
+            raise UserError(f"{subject.id} is in two splits, {given[subject.id]} and {subject.split}; keep it in one")
     rng = np.random.default_rng(config.seed)
     ids = sorted(groups)
     shuffled = [ids[i] for i in rng.permutation(len(ids))]
@@ -46,13 +44,9 @@ def _take(order: list[str], given: dict[str, str | None], wanted: dict[str, int 
         asked = wanted[split]
         count = len(names) if asked is None else asked
         if not names:
-            raise UserError(
-                f"the split column names no subject for {split}; give it at least one, or drop the column"
-            )
+            raise UserError(f"the split column names no subject for {split}; give it at least one, or drop the column")
         if count > len(names):
-            raise UserError(
-                f"num_{split} = {count}, but the split column names {len(names)}; lower num_{split}"
-            )
+            raise UserError(f"num_{split} = {count}, but the split column names {len(names)}; lower num_{split}")
         picks = np.arange(count) * len(names) // count
         chosen |= {names[i]: split for i in picks}
     return chosen
@@ -88,11 +82,7 @@ def _draw(order: list[str], counts: dict[str, int]) -> dict[str, str]:
     used = dict.fromkeys(counts, 0)
     chosen: dict[str, str] = {}
     for step, index in enumerate(picks, 1):
-        lag = {
-            split: counts[split] * step / total - used[split]
-            for split in SPLITS
-            if used[split] < counts[split]
-        }
+        lag = {split: counts[split] * step / total - used[split] for split in SPLITS if used[split] < counts[split]}
         split = max(lag, key=lambda name: lag[name])
         used[split] += 1
         chosen[order[index]] = split
