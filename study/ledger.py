@@ -1,0 +1,155 @@
+"""What everything cost: rows and sums from a `StudyState`, and the three CSV files written from them."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.state import StudyState, Trial
+
+COST_COLUMNS = (
+    "cpu_seconds",
+    "setup_seconds",
+    "train_seconds",
+    "eval_seconds",
+    "peak_bytes",
+    "energy_joules",
+)
+LEDGER_COLUMNS = (
+    "trial",
+    "attempt",
+    "state",
+    "device",
+    "share",
+    "started",
+    "ended",
+    "device_seconds",
+    *COST_COLUMNS,
+)
+SUBJECT_COLUMNS = ("trial", "arm", "seed", "subject", "split", "region", "metric", "value")
+METRICS = ("psnr", "ssim", "rmse")
+
+Row = dict[str, Any]
+
+
+def paid(state: StudyState, arm: str) -> dict[str, float]:
+    """Device-seconds of an arm over all attempts: complete, pruned, failed, lost and repeated ones.
+
+    Returns:
+        `search` (trials that looked for weights), `confirmation` (the incumbent trained again), `training` (the
+        trainings of an arm that needs no search, all seeds), `total`.
+    """
+    sums = {"search": 0.0, "confirmation": 0.0, "training": 0.0}
+    for trial in state.of_arm(arm):
+        sums["training" if trial.role == "single" else trial.role] += trial.device_seconds
+    return sums | {"total": sum(sums.values())}
+
+
+def selected(state: StudyState, trial: Trial) -> dict[str, Any] | None:
+    """The measurement whose model a trial keeps: the best validated one; None if nothing was measured."""
+    return trial.best(state.info.get("objective", "val/psnr"), state.info.get("goal", "max"))
+
+
+def attempt_rows(state: StudyState) -> Iterator[Row]:
+    """One row an attempt, in the order in which the trials were handed out. Times are Unix seconds."""
+    for trial in state.trials.values():
+        for attempt in trial.attempts:
+            yield {
+                "trial": trial.key,
+                "attempt": attempt.number,
+                "state": attempt.state,
+                "device": attempt.device,
+                "share": attempt.share,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "device_seconds": attempt.device_seconds,
+                **{column: attempt.cost.get(column) for column in COST_COLUMNS},
+            }
+
+
+def trial_rows(state: StudyState) -> Iterator[Row]:
+    """One row a trial: what it was, the weights and validation metrics of the kept model, test means in mask, cost."""
+    for trial in state.trials.values():
+        kept = selected(state, trial)
+        metrics, weights = (kept["metrics"], kept["weights"]) if kept else ({}, {})
+        yield {
+            "trial": trial.key,
+            "arm": trial.arm,
+            "role": trial.role,
+            "replicate": trial.replicate,
+            "seed": trial.seed,
+            "number": trial.number,
+            "state": trial.state,
+            "step": kept["step"] if kept else None,
+            **{f"weight/{term}": weights.get(term) for term in trial.terms},
+            **{f"param/{name}": value for name, value in trial.params.items()},
+            **{f"val/{name}": metrics.get(f"val/{name}") for name in METRICS},
+            **{f"test/{name}": mean_score(trial, "mask", name) for name in METRICS},
+            "cost/num_attempts": len(trial.attempts),
+            "cost/device_seconds": trial.device_seconds,
+            **{f"cost/{column}": _over_attempts(trial, column) for column in COST_COLUMNS},
+        }
+
+
+def subject_rows(state: StudyState) -> Iterator[Row]:
+    """Test scores in long form: the baselines first, then every judged trial."""
+    for name, scores in state.baselines.items():
+        yield from _score_rows({"trial": name, "arm": name, "seed": None}, scores)
+    for trial in state.trials.values():
+        if trial.scores is not None:
+            yield from _score_rows({"trial": trial.key, "arm": trial.arm, "seed": trial.seed}, trial.scores)
+
+
+def write_ledger(state: StudyState, directory: Path) -> None:
+    """Writes `trials.csv`, `subjects.csv` and `ledger.csv` into a study's directory, each whole or not at all."""
+    _write(directory / "trials.csv", _trial_columns(state), trial_rows(state))
+    _write(directory / "subjects.csv", SUBJECT_COLUMNS, subject_rows(state))
+    _write(directory / "ledger.csv", LEDGER_COLUMNS, attempt_rows(state))
+
+
+def mean_score(trial: Trial, region: str, metric: str) -> float | None:
+    """Mean of a test metric over the subjects that have it, None if no subject has."""
+    values = [regions.get(region, {}).get(metric) for regions in (trial.scores or {}).values()]
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _over_attempts(trial: Trial, column: str) -> float | None:
+    """Sum over the attempts that reported the cost, their maximum for peaks; None if none did."""
+    reported = (attempt.cost.get(column) for attempt in trial.attempts)
+    values = [value for value in reported if value is not None]
+    if not values:
+        return None
+    return max(values) if column == "peak_bytes" else sum(values)
+
+
+def _score_rows(identity: Row, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[Row]:
+    for subject, regions in scores.items():
+        for region, metrics in regions.items():
+            for metric, value in metrics.items():
+                where = {"subject": subject, "split": "test", "region": region, "metric": metric}
+                yield identity | where | {"value": value}
+
+
+def _trial_columns(state: StudyState) -> list[str]:
+    """All columns of `trials.csv`; weights and parameters differ between arms and stand side by side."""
+    weights = {f"weight/{term}": None for trial in state.trials.values() for term in trial.terms}
+    params = {f"param/{name}": None for trial in state.trials.values() for name in trial.params}
+    columns = ["trial", "arm", "role", "replicate", "seed", "number", "state", "step", *weights, *params]
+    columns += [f"{split}/{name}" for split in ("val", "test") for name in METRICS]
+    return [
+        *columns,
+        "cost/num_attempts",
+        "cost/device_seconds",
+        *(f"cost/{column}" for column in COST_COLUMNS),
+    ]
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    beside = path.with_name(f".{path.name}.tmp")
+    with beside.open("w", newline="", encoding="utf-8", errors="replace") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(beside, path)

@@ -1,0 +1,104 @@
+"""Builds a study's report from its journal alone."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from study.journal import load_state
+from study.ledger import write_ledger
+
+if TYPE_CHECKING:
+    from study.report.figures.style import Drawing
+    from study.report.findings import Findings
+    from study.report.tables import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a report says, in short."""
+
+    lines: tuple[str, str]
+    """Quality and cost, a line each."""
+    page: Path
+    """`report/index.html`."""
+    summary: dict[str, Any]
+    """The content of `summary.json`."""
+
+
+def build_report(directory: Path) -> Verdict:
+    """Writes `report/`, `trials.csv`, `subjects.csv` and `ledger.csv` of a study, running or finished.
+
+    The folder is built beside and then swapped in: there is no moment at which half a report is to be seen. The same
+    journal gives the same bytes.
+
+    Args:
+        directory: a study's directory, with `journal.jsonl` in it.
+
+    Raises:
+        UserError: there is no journal, or it cannot be read.
+    """
+    state = load_state(directory)
+    from study.report.evidence import gather
+    from study.report.findings import find
+    from study.report.page import render
+    from study.report.summary import summarise
+    from study.report.tables import comparison_table, results_table
+    from study.report.verdict import put_into_words
+
+    findings = find(gather(state))
+    words = put_into_words(findings)
+    summary = summarise(findings, words)
+    tables = [results_table(findings, region) for region in ("mask", "volume", "lesion")]
+    comparison = comparison_table(findings)
+    if comparison is not None:
+        tables.append(comparison)
+    drawings = _draw(findings, directory)
+    page = render(findings, words, tables, drawings)
+    with FileLock(directory / "report.lock"):
+        write_ledger(state, directory)
+        _swap_in(directory / "report", page, summary, tables, drawings)
+    return Verdict(
+        lines=(words.headline, f"{words.cost} {words.break_even}"),
+        page=directory / "report" / "index.html",
+        summary=summary,
+    )
+
+
+def _draw(findings: "Findings", directory: Path) -> list["Drawing"]:
+    from study.report.figures import cost_quality, images, weights
+    from study.report.figures.style import styled
+
+    with styled():
+        drawings = [cost_quality.draw(findings), weights.draw(findings)]
+        if findings.evidence.settings.get("images", True):
+            drawings += images.draw(findings, directory)
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _swap_in(
+    report: Path, page: str, summary: dict[str, Any], tables: list["Table"], drawings: list["Drawing"]
+) -> None:
+    """Writes the folder beside, then puts it in the place of the old one."""
+    from study.report.tables import write_tables
+
+    beside, old = report.with_name("report.tmp"), report.with_name("report.old")
+    for leftover in (beside, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    (beside / "tables").mkdir(parents=True)
+    (beside / "figures").mkdir()
+    (beside / "index.html").write_text(page, encoding="utf-8", newline="\n")
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    (beside / "summary.json").write_text(text + "\n", encoding="utf-8", errors="replace", newline="\n")
+    write_tables(tables, beside / "tables")
+    for drawing in drawings:
+        (beside / "figures" / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8", newline="\n")
+        (beside / "figures" / f"{drawing.name}.png").write_bytes(drawing.png)
+    if report.exists():
+        os.replace(report, old)
+    os.replace(beside, report)
+    shutil.rmtree(old, ignore_errors=True)

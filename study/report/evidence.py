@@ -1,0 +1,270 @@
+"""The numbers of a `StudyState` as arrays: what each arm scored and what each search went through."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.ledger import METRICS, mean_score, paid, selected
+from study.report.quantities import REGIONS
+from study.state import OPEN_STATES, Scores, StudyState, Trial
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchEvidence:
+    """One replicate of a search: its trials that are over, in the order in which they ended."""
+
+    arm: str
+    replicate: int
+    trials: Sequence[Trial]
+    v: Floats
+    """Objective on validation (n,), as measured; NaN for failed and pruned trials."""
+    t: Floats
+    """The same metric on the test subjects, mean in mask (n,); NaN where it was not measured."""
+    costs: Floats
+    """Device-seconds of all attempts (n,)."""
+    incumbent: str | None
+
+    @property
+    def ends(self) -> Floats:
+        """Device-seconds paid by the search when each trial had ended (n,)."""
+        return np.cumsum(self.costs)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether every trial with a validation value has a test value."""
+        valued = np.isfinite(self.v)
+        return bool(valued.any() and np.isfinite(self.t[valued]).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmEvidence:
+    """What an arm showed: the runs that stand for it, their scores, and its searches."""
+
+    name: str
+    label: str
+    role: str
+    trials: Sequence[Trial]
+    judged: Sequence[Trial]
+    """Trials whose test scores are the arm's: its seeds, or the confirmations of its incumbents."""
+    confirmed: bool
+    """False where a search has no confirmation and its incumbent's own score stands in."""
+    scores: dict[str, dict[str, Floats]]
+    """region -> metric -> (runs, subjects); NaN where a run has no such score."""
+    validation: dict[str, Floats]
+    """metric -> (runs,), of the kept models."""
+    searches: Sequence[SearchEvidence]
+    exchangeable: bool
+    """Whether any order of the search's trials was equally likely: random search without pruning."""
+    cost: dict[str, float]
+
+    @cached_property
+    def replicates(self) -> list[int]:
+        """Replicate of each judged run; a run without one is its own."""
+        return [-1 - i if t.replicate is None else t.replicate for i, t in enumerate(self.judged)]
+
+    def per_subject(self, region: str, metric: str) -> Floats:
+        """Score of each subject (subjects,): mean over the seeds of a replicate, then over replicates."""
+        values = self.scores[region][metric]
+        groups = sorted(set(self.replicates), reverse=True)
+        index = np.array(self.replicates)
+        return nanmean(np.array([nanmean(values[index == group]) for group in groups]))
+
+    @property
+    def complete(self) -> list[Trial]:
+        """Trainings that came to their end."""
+        return [trial for trial in self.trials if trial.state == "complete"]
+
+    def training_costs(self) -> Floats:
+        """Device-seconds of each training that needs no search (seeds,), what its failures cost shared out."""
+        done = [t.device_seconds for t in self.trials if t.role == "single" and t.state == "complete"]
+        wasted = sum(t.device_seconds for t in self.trials if t.role == "single" and t.state == "failed")
+        return np.array(done) + (wasted / len(done) if done else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All of it."""
+
+    state: StudyState
+    subjects: Sequence[str]
+    arms: dict[str, ArmEvidence]
+    baselines: dict[str, dict[str, dict[str, Floats]]]
+    """baseline -> region -> metric -> (subjects,)."""
+    objective: str
+    """Metric that selects, without its `val/`."""
+    goal: str
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of the loss terms."""
+        return list(self.state.info.get("terms", []))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the images come from the virtual cohort."""
+        return bool((self.state.info.get("cohort") or {}).get("simulated", False))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The `report` section of the configuration."""
+        return (self.state.info.get("config") or {}).get("report") or {}
+
+    def of_role(self, role: str) -> list[ArmEvidence]:
+        """Arms of a role, in the study's order."""
+        return [arm for arm in self.arms.values() if arm.role == role]
+
+    @cached_property
+    def candidate(self) -> ArmEvidence | None:
+        """The automatic arm that the headline is about: `cov`, or the first there is."""
+        return _named_or_first(self.of_role("automatic"), "cov")
+
+    @cached_property
+    def reference(self) -> ArmEvidence | None:
+        """The hand-tuned arm that it is compared with: `tuned`, or the first there is."""
+        return _named_or_first(self.of_role("tuned"), "tuned")
+
+
+def gather(state: StudyState) -> Evidence:
+    """Collects the arrays of a study. Arms that the plan names but that have no trial yet are there, empty."""
+    objective = str(state.info.get("objective", "val/psnr")).removeprefix("val/")
+    goal = state.info.get("goal", "max")
+    planned = {arm["name"]: arm for arm in state.info.get("arms", [])}
+    by_arm: dict[str, list[Trial]] = {name: [] for name in planned}
+    for trial in state.trials.values():
+        by_arm.setdefault(trial.arm, []).append(trial)
+    subjects = _subjects(state)
+    arms = {}
+    for name, trials in by_arm.items():
+        info = planned.get(name) or {"role": _guessed_role(trials)}
+        arms[name] = _arm(state, name, info, trials, subjects, objective)
+    baselines = {name: _single_run(scores, subjects) for name, scores in state.baselines.items()}
+    return Evidence(
+        state=state, subjects=subjects, arms=arms, baselines=baselines, objective=objective, goal=goal
+    )
+
+
+def nanmean(values: Floats) -> Floats:
+    """Mean over the first axis of what is there; NaN, without a warning, where nothing is."""
+    there = np.isfinite(values)
+    counts = there.sum(axis=0)
+    sums = np.where(there, values, 0.0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _named_or_first(arms: list[ArmEvidence], name: str) -> ArmEvidence | None:
+    return next((arm for arm in arms if arm.name == name), arms[0] if arms else None)
+
+
+def _guessed_role(trials: Sequence[Trial]) -> str:
+    return "fixed" if all(trial.role == "single" for trial in trials) else "tuned"
+
+
+def _subjects(state: StudyState) -> list[str]:
+    """Test subjects in the order in which they were first scored."""
+    names: dict[str, None] = {}
+    for scores in [*state.baselines.values(), *(t.scores for t in state.trials.values() if t.scores)]:
+        names.update(dict.fromkeys(scores))
+    return list(names)
+
+
+def _arm(
+    state: StudyState,
+    name: str,
+    info: dict[str, Any],
+    trials: list[Trial],
+    subjects: Sequence[str],
+    objective: str,
+) -> ArmEvidence:
+    searches = _searches(state, name, trials, objective)
+    judged = [t for t in trials if t.role in ("single", "confirmation") and t.scores is not None]
+    confirmed = bool(judged) or not searches
+    if not judged:
+        incumbents = {search.incumbent for search in searches}
+        judged = [t for t in trials if t.key in incumbents and t.scores is not None]
+    kept = [selected(state, trial) for trial in judged]
+    return ArmEvidence(
+        name=name,
+        label=info.get("label") or name,
+        role=info["role"],
+        trials=trials,
+        judged=judged,
+        confirmed=confirmed,
+        scores=_score_arrays([t.scores for t in judged if t.scores is not None], subjects),
+        validation={
+            metric: np.array([_value(m["metrics"].get(f"val/{metric}")) if m else np.nan for m in kept])
+            for metric in METRICS
+        },
+        searches=searches,
+        exchangeable=_exchangeable(state, name),
+        cost=paid(state, name),
+    )
+
+
+def _exchangeable(state: StudyState, name: str) -> bool:
+    settings = ((state.info.get("config") or {}).get("arms") or {}).get(name) or {}
+    return settings.get("sampler") == "random" and not settings.get("pruner")
+
+
+def _searches(state: StudyState, arm: str, trials: list[Trial], objective: str) -> list[SearchEvidence]:
+    by_replicate: dict[int, list[Trial]] = {}
+    for trial in trials:
+        if trial.role == "search" and trial.state not in OPEN_STATES:
+            by_replicate.setdefault(trial.replicate or 0, []).append(trial)
+    searches = []
+    for replicate, members in sorted(by_replicate.items()):
+        members.sort(key=lambda trial: (trial.ended or 0.0, trial.number or 0))
+        values = []
+        for trial in members:
+            kept = selected(state, trial) if trial.state == "complete" else None
+            values.append(_value(kept["metrics"].get(f"val/{objective}")) if kept else np.nan)
+        v = np.array(values)
+        ended = state.searches.get((arm, replicate))
+        searches.append(
+            SearchEvidence(
+                arm=arm,
+                replicate=replicate,
+                trials=members,
+                v=v,
+                t=np.array([_value(mean_score(trial, "mask", objective)) for trial in members]),
+                costs=np.array([trial.device_seconds for trial in members]),
+                incumbent=ended.incumbent if ended else _best_key(members, v, state.info.get("goal", "max")),
+            )
+        )
+    return searches
+
+
+def _best_key(trials: Sequence[Trial], v: Floats, goal: str) -> str | None:
+    if not np.isfinite(v).any():
+        return None
+    return trials[int(np.nanargmax(v) if goal == "max" else np.nanargmin(v))].key
+
+
+def _value(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _score_arrays(runs: Sequence[Scores], subjects: Sequence[str]) -> dict[str, dict[str, Floats]]:
+    shape = (len(runs), len(subjects))
+    arrays = {region: {metric: np.full(shape, np.nan) for metric in METRICS} for region in REGIONS}
+    column = {subject: i for i, subject in enumerate(subjects)}
+    for row, scores in enumerate(runs):
+        for subject, regions in scores.items():
+            for region, metrics in regions.items():
+                for metric, value in metrics.items():
+                    if region in arrays and metric in METRICS:
+                        arrays[region][metric][row, column[subject]] = _value(value)
+    return arrays
+
+
+def _single_run(scores: Scores, subjects: Sequence[str]) -> dict[str, dict[str, Floats]]:
+    arrays = _score_arrays([scores], subjects)
+    return {
+        region: {metric: values[0] for metric, values in metrics.items()}
+        for region, metrics in arrays.items()
+    }

@@ -1,0 +1,178 @@
+"""What it looks like: a typical, the best and the worst test subject, all arms in the same window."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.analysis.estimators import oriented
+from study.report.evidence import ArmEvidence, Evidence
+from study.report.figures.style import LIGHT, Drawing, finish, new_figure
+from study.report.findings import Findings
+from study.report.quantities import QUANTITIES
+from study.report.text import clean, short
+
+Images = NDArray[np.float32]
+LESION = "#ffd23f"
+MAX_COLUMNS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """One slice of every test subject, as kept with the checkpoints."""
+
+    subjects: Sequence[str]
+    reference: Mapping[str, Images]
+    """`source`, `target`, `mask`, `lesion`: (subjects, H, W)."""
+    predictions: Mapping[str, Images]
+    """arm -> (subjects, H, W), of its first judged run."""
+
+
+def load_samples(evidence: Evidence, directory: Path) -> Samples | None:
+    """Reads the sample slices of the judged runs; None where none were kept or the files cannot be read."""
+    folder = directory / "checkpoints"
+    reference = _read(folder, folder / "reference.safetensors")
+    if reference is None:
+        return None
+    tensors, subjects = reference
+    predictions = {}
+    for arm in evidence.arms.values():
+        for trial in arm.judged:
+            slices = _read(folder, folder / trial.key / "slices.safetensors")
+            if slices is not None and slices[0]["prediction"].shape == tensors["target"].shape:
+                predictions[arm.name] = slices[0]["prediction"].astype(np.float32)
+                break
+    return Samples(subjects=subjects, reference=tensors, predictions=predictions) if predictions else None
+
+
+def _read(folder: Path, path: Path) -> tuple[dict[str, Images], list[str]] | None:
+    """Tensors and subjects of a safetensors file; None for one that is missing, damaged or outside the folder."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("subjects", "[]"))  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError):
+        return None
+
+
+def chosen_subjects(evidence: Evidence, samples: Samples) -> dict[str, str]:
+    """`typical`, `best`, `worst` -> subject, by the candidate's own score in the objective metric.
+
+    Typical is the subject nearest to the median, the earlier one in a tie.
+    """
+    arm = _ranking_arm(evidence, samples)
+    scores = oriented(arm.per_subject("mask", evidence.objective), evidence.goal)
+    known = [i for i, s in enumerate(evidence.subjects) if s in samples.subjects and np.isfinite(scores[i])]
+    if not known:
+        return {}
+    values = scores[known]
+    picks = {
+        "typical": int(np.argmin(np.abs(values - np.median(values)))),
+        "best": int(np.argmax(values)),
+        "worst": int(np.argmin(values)),
+    }
+    return {rank: evidence.subjects[known[i]] for rank, i in picks.items()}
+
+
+def _ranking_arm(evidence: Evidence, samples: Samples) -> ArmEvidence:
+    candidate = evidence.candidate
+    if candidate is not None and candidate.name in samples.predictions:
+        return candidate
+    return evidence.arms[next(iter(samples.predictions))]
+
+
+def draw(findings: Findings, directory: Path) -> list[Drawing]:
+    """One figure a chosen subject; none where no slices were kept."""
+    evidence = findings.evidence
+    samples = load_samples(evidence, directory)
+    if samples is None:
+        return []
+    return [
+        _draw_subject(evidence, samples, rank, subject)
+        for rank, subject in chosen_subjects(evidence, samples).items()
+    ]
+
+
+def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str) -> Drawing:
+    i = samples.subjects.index(subject)
+    target, source = samples.reference["target"][i], samples.reference["source"][i]
+    mask = samples.reference["mask"][i].astype(bool)
+    lesion = samples.reference.get("lesion")
+    box = _box(mask)
+    shown = {"source": source} | {name: images[i] for name, images in samples.predictions.items()}
+    window = float(np.percentile(target[mask], 99.5)) if mask.any() else 1.0
+    errors = {name: np.abs(image - target) * mask for name, image in shown.items()}
+    # The scale of the error is set by the arms: the source differs by design and would wash them out.
+    arms = np.concatenate([error[mask] for name, error in errors.items() if name != "source"])
+    scale = float(np.percentile(arms, 99)) or 1.0
+    panels = [("source", source, errors["source"]), ("target (real)", target, None)]
+    panels += [(evidence.arms[name].label, shown[name], errors[name]) for name in samples.predictions]
+    figure, colourbar = _grid(panels, box, window, scale, None if lesion is None else lesion[i].astype(bool))
+    scores = evidence.arms
+    quantity = QUANTITIES[evidence.objective]
+    values = []
+    for name in samples.predictions:
+        score = scores[name].per_subject("mask", evidence.objective)[list(evidence.subjects).index(subject)]
+        values.append(f"{clean(name)} {quantity.format(float(score), unit=True)}")
+    colourbar.set_label("absolute error", fontsize=7)
+    outlined = ", lesion outlined in yellow" if lesion is not None and lesion[i].any() else ""
+    which = {"typical": "nearest to the median", "best": "the highest", "worst": "the lowest"}[rank]
+    if evidence.goal == "min":
+        which = {"best": "the lowest", "worst": "the highest"}.get(rank, which)
+    ranking = _ranking_arm(evidence, samples)
+    return finish(
+        figure,
+        evidence,
+        name=f"images_{rank}",
+        title=f"{rank.capitalize()} test subject",
+        caption=(
+            f"Subject {clean(subject)}: {quantity.label} of {clean(ranking.name)} {which} of the test subjects. "
+            f"Above, images in one window{outlined}; below, absolute errors in one scale (that of the arms)."
+        ),
+        alt=f"Image panels of the {rank} test subject: source, target and syntheses. {'; '.join(values)}.",
+    )
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The mask's bounding box with a little air."""
+    if not mask.any():
+        return slice(None), slice(None)
+    sides = []
+    for axis in (1, 0):
+        there = np.flatnonzero(mask.any(axis=axis))
+        sides.append(slice(max(0, int(there[0]) - 2), int(there[-1]) + 3))
+    return sides[0], sides[1]
+
+
+def _grid(panels, box, window, scale, lesion):  # type: ignore[no-untyped-def]
+    """Images above errors, as many columns as fit, wrapped to further pairs of rows."""
+    columns = min(len(panels), MAX_COLUMNS)
+    bands = -(-len(panels) // columns)
+    height, width = panels[0][1][box].shape
+    cell = 9.6 / columns
+    figure = new_figure(9.6, bands * (2 * (cell - 0.06) * height / width + 0.3) + 0.45)
+    axes = figure.subplots(2 * bands, columns, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    shown_error = None
+    for cell_axes in axes.flat:
+        cell_axes.set_axis_off()
+    for k, (label, image, error) in enumerate(panels):
+        band, column = divmod(k, columns)
+        top, bottom = axes[2 * band, column], axes[2 * band + 1, column]
+        top.imshow(image[box], cmap="gray", vmin=0, vmax=window, interpolation="none")
+        top.set_title(short(label, 18), fontsize=7.5, fontweight="normal", loc="center", pad=3)
+        if lesion is not None and lesion[box].any():
+            top.contour(lesion[box], levels=[0.5], colors=[LESION], linewidths=0.7)
+        if error is not None:
+            shown_error = bottom.imshow(error[box], cmap="magma", vmin=0, vmax=scale, interpolation="none")
+    colourbar = figure.colorbar(shown_error, ax=axes, location="bottom", fraction=0.02, aspect=60, pad=0.02, shrink=0.3)
+    colourbar.ax.tick_params(labelsize=6.5, colors=LIGHT["ink"], length=2)
+    colourbar.outline.set_visible(False)
+    return figure, colourbar

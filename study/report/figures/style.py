@@ -1,0 +1,178 @@
+"""The look of the figures, and how they become SVG and PNG that do not change from build to build."""
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from study.report.evidence import ArmEvidence, Evidence
+from study.report.text import clean
+
+# Light and dark values of every colour that is not an image's. On the page each becomes a CSS variable, so that the
+# same drawing serves both themes. Pairs are distinguishable under the common colour-vision deficiencies and every
+# mark also differs in shape.
+COLOURS: Mapping[str, tuple[str, str]] = {
+    "paper": ("#fffffe", "#171716"),
+    "ink": ("#1d1e20", "#e9e7e2"),
+    "muted": ("#66645f", "#a8a59e"),
+    "rule": ("#dcd9d2", "#3a3936"),
+    "candidate": ("#0a5ea8", "#72b5f0"),
+    "reference": ("#c2500c", "#f09a5e"),
+    "fixed": ("#7d7a74", "#8f8c85"),
+    "other-1": ("#11806b", "#56c1a7"),
+    "other-2": ("#7c4fa5", "#ba99e0"),
+    "other-3": ("#9a7412", "#d8b04c"),
+    "other-4": ("#b03a6f", "#ec86b1"),
+    "band": ("#e9eef4", "#22303d"),
+}
+LIGHT = {name: pair[0] for name, pair in COLOURS.items()}
+MARKERS = {"automatic": "o", "tuned": "D", "fixed": "s"}
+
+RC: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "text.color": LIGHT["ink"],
+    "text.parse_math": False,  # a name with a dollar sign is a name
+    "axes.edgecolor": LIGHT["muted"],
+    "axes.labelcolor": LIGHT["ink"],
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.5,
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+    "xtick.labelcolor": LIGHT["ink"],
+    "ytick.labelcolor": LIGHT["ink"],
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": LIGHT["paper"],
+    "axes.facecolor": "none",
+    "savefig.facecolor": LIGHT["paper"],
+    "svg.fonttype": "none",  # text stays text: small, selectable, in the page's own typeface
+    "svg.hashsalt": "cov-study",
+    "path.simplify": True,
+}
+MAX_VECTOR_POINTS = 1500
+"""Scatter clouds beyond this are drawn as pixels, so that a page of 10,000 trials stays small."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A finished figure."""
+
+    name: str
+    """File stem; a constant of this program, never a name from the study."""
+    title: str
+    caption: str
+    alt: str
+    """What a reader who cannot see it should know."""
+    svg: str
+    png: bytes
+    points: Sequence[dict[str, Any]] = field(default=())
+    """Points to be named on hover: `x`, `y` in the SVG's own units, `text`."""
+
+    @property
+    def inline(self) -> str:
+        """The SVG for the page: themed by CSS variables, ids made unique, described for screen readers."""
+        svg = self.svg[self.svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{self.name}-", svg)
+        for name, colour in LIGHT.items():
+            svg = svg.replace(colour, "none" if name == "paper" else f"var(--{name})")
+        size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        assert size is not None
+        label = html.escape(clean(self.alt), quote=True)
+        opening = f'<svg viewBox="{size[0][9:-1]}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg"'
+        return re.sub(r"<svg[^>]*>", f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """matplotlib as this report wants it, and as it was afterwards."""
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes in the PNG; the SVG has it as text.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure in inches, laid out tightly, with no global state behind it."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(
+    figure: Figure,
+    evidence: Evidence,
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    alt: str,
+    points: Sequence[tuple[Axes, float, float, str]] = (),
+) -> Drawing:
+    """Renders a figure; one made from a simulated cohort says so in the drawing itself."""
+    if evidence.simulated:
+        figure.text(
+            0.998, 0.004, "simulated cohort", ha="right", va="bottom", fontsize=6.5, color=LIGHT["muted"], style="italic"
+        )
+        caption += " Simulated cohort."
+        alt += " The cohort is simulated."
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    figure.savefig(svg, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return Drawing(
+        name=name,
+        title=title,
+        caption=caption,
+        alt=alt,
+        svg=svg.getvalue(),
+        png=png.getvalue(),
+        points=[_placed(figure, *point) for point in points],
+    )
+
+
+def _placed(figure: Figure, axes: Axes, x: float, y: float, text: str) -> dict[str, Any]:
+    """A data point in the units of the SVG's view box: points, from the top."""
+    across, up = axes.transData.transform((x, y)) / figure.dpi * 72
+    return {"x": round(float(across), 1), "y": round(float(figure.get_figheight() * 72 - up), 1), "text": text}
+
+
+def colour_of(evidence: Evidence, arm: ArmEvidence) -> str:
+    """An arm's colour, the same in every figure."""
+    if arm is evidence.candidate:
+        return LIGHT["candidate"]
+    if arm is evidence.reference:
+        return LIGHT["reference"]
+    if arm.role == "fixed":
+        return LIGHT["fixed"]
+    others = [a for a in evidence.arms.values() if a.role != "fixed" and a is not evidence.candidate]
+    others = [a for a in others if a is not evidence.reference]
+    return LIGHT[f"other-{others.index(arm) % 4 + 1}"]
+
+
+def cloud_is_large(num_points: int) -> bool:
+    """Whether a scatter cloud should be drawn as pixels."""
+    return num_points > MAX_VECTOR_POINTS

@@ -1,0 +1,69 @@
+"""How the measured quantities are called and printed. Their goals are those of `trainables.metrics.METRICS`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A test metric on the page."""
+
+    name: str
+    label: str
+    goal: str
+    unit: str
+    decimals: int
+
+    @property
+    def title(self) -> str:
+        """Label with unit and direction, e.g. `PSNR (dB, higher is better)`."""
+        better = "higher is better" if self.goal == "max" else "lower is better"
+        return f"{self.label} ({self.unit}, {better})" if self.unit else f"{self.label} ({better})"
+
+    def format(self, value: float | None, *, signed: bool = False, unit: bool = False) -> str:
+        """The value with the metric's decimals, a true minus sign, and a dash for None."""
+        text = number(value, self.decimals, signed=signed)
+        return f"{text} {self.unit}" if unit and self.unit and value is not None else text
+
+
+QUANTITIES = {
+    "psnr": Quantity(name="psnr", label="PSNR", goal="max", unit="dB", decimals=2),
+    "ssim": Quantity(name="ssim", label="SSIM", goal="max", unit="", decimals=4),
+    "rmse": Quantity(name="rmse", label="RMSE", goal="min", unit="", decimals=4),
+}
+REGIONS = {"mask": "inside the brain mask", "volume": "over the whole volume", "lesion": "inside the lesions"}
+BASELINES = {"identity": "Identity (the source image itself)", "intensity_map": "Intensity map (no network)"}
+
+
+def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
+    """A number for reading: fixed decimals, a true minus sign, no negative zero, a dash for None."""
+    if value is None or value != value:
+        return "–"
+    text = f"{value:{'+' if signed else ''},.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if not any(digit in text for digit in "123456789"):
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`, `no trials`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def seconds(value: float | None) -> str:
+    """Device-seconds with three significant digits, and in hours where those are easier to grasp."""
+    if value is None:
+        return "–"
+    text = f"{number(value, 0 if value >= 100 else 1)} s"
+    return f"{text} ({number(value / 3600, 1)} h)" if value >= 7200 else text
+
+
+def times(value: float | None) -> str:
+    """A ratio: `12.3 ×`."""
+    return "–" if value is None else f"{number(value, 1 if value < 100 else 0)} ×"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value as journals print it."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else number(p, 3)

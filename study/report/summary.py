@@ -1,0 +1,158 @@
+"""`summary.json`: the verdict and every number of the page, with units and intervals."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from study.report.evidence import ArmEvidence
+from study.report.findings import BreakEvenFinding, Findings
+from study.report.quantities import QUANTITIES, REGIONS
+from study.report.tables import describe
+from study.report.verdict import Words
+
+SCHEMA_VERSION = 1
+
+
+def summarise(findings: Findings, words: Words) -> dict[str, Any]:
+    """The findings as plain values; numbers that do not exist are None, and nothing is NaN or infinite."""
+    evidence, ratio = findings.evidence, findings.cost_ratio
+    info = evidence.state.info
+    summary = {
+        "schema": SCHEMA_VERSION,
+        "study": info.get("name"),
+        "finished": evidence.state.finished,
+        "simulated": evidence.simulated,
+        "candidate": evidence.candidate.name if evidence.candidate else None,
+        "reference": evidence.reference.name if evidence.reference else None,
+        "verdict": asdict(words),
+        "units": {
+            "cost": "device-seconds",
+            "metrics": {m: {"unit": q.unit or None, "goal": q.goal} for m, q in QUANTITIES.items()},
+            "differences": "candidate less reference, oriented so that positive favours the candidate",
+        },
+        "num_test_subjects": len(evidence.subjects),
+        "objective": evidence.objective,
+        "data_range": 1.0,
+        "arms": {name: _arm(arm) for name, arm in evidence.arms.items()},
+        "baselines": {name: _test(regions) for name, regions in evidence.baselines.items()},
+        "noninferiority": _noninferiority(findings),
+        "pairs": [
+            {"arm": p.arm, "metric": p.metric, "p_holm": p.p_holm, **asdict(p.paired)} for p in findings.pairs
+        ],
+        "cost_ratio": _cost_ratio(findings),
+        "break_even": _break_even(findings),
+    }
+    if ratio is None:
+        summary["cost_ratio"] = {"value": None, "low": None, "high": None}
+    return _finite(summary)
+
+
+def _arm(arm: ArmEvidence) -> dict[str, Any]:
+    regions = {region: {m: arm.per_subject(region, m) for m in QUANTITIES} for region in REGIONS} if arm.judged else {}
+    states = [trial.state for trial in arm.trials]
+    return {
+        "role": arm.role,
+        "label": arm.label,
+        "num_trials": len(arm.trials),
+        "num_judged": len(arm.judged),
+        "confirmed": arm.confirmed,
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+        "test": _test(regions),
+        "validation": {m: dict(zip(("mean", "sd", "n"), describe(v), strict=True)) for m, v in arm.validation.items()},
+        "cost": {"device_seconds": arm.cost},
+        "searches": [
+            {
+                "replicate": search.replicate,
+                "num_trials": len(search.trials),
+                "device_seconds": float(search.costs.sum()),
+                "incumbent": search.incumbent,
+                "exchangeable": arm.exchangeable,
+            }
+            for search in arm.searches
+        ],
+    }
+
+
+def _test(regions: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """In mask at the top, as users expect; the other regions beside."""
+    described = {
+        region: {m: dict(zip(("mean", "sd", "n"), describe(values), strict=True)) for m, values in metrics.items()}
+        for region, metrics in regions.items()
+    }
+    nothing = {m: {"mean": None, "sd": None, "n": 0} for m in QUANTITIES}
+    return {**described.get("mask", nothing), "regions": described}
+
+
+def _noninferiority(findings: Findings) -> dict[str, Any]:
+    found = {}
+    for metric, c in findings.decisive.items():
+        found[metric] = {
+            "difference": c.paired.difference,
+            "low": c.paired.t.low,
+            "high": c.paired.t.high,
+            "margin": c.margin.value,
+            "margin_source": c.margin.source,
+            "verdict": c.verdict,
+            "n": c.paired.num_subjects,
+            "sd": c.paired.sd,
+            "bca": asdict(c.paired.bca),
+            "p_wilcoxon": c.paired.p_wilcoxon,
+            "d_z": c.paired.effect_size,
+            "rank_biserial": c.paired.rank_biserial,
+            "mixed_model": asdict(c.mixed) if c.mixed else None,
+            "regions": {
+                region: asdict(by_metric[metric].paired)
+                for region, by_metric in findings.comparisons.items()
+                if metric in by_metric
+            },
+        }
+    return found
+
+
+def _cost_ratio(findings: Findings) -> dict[str, Any]:
+    ratio = findings.cost_ratio
+    if ratio is None:
+        return {"value": None, "low": None, "high": None}
+    return {
+        "value": ratio.value,
+        "low": ratio.interval.low,
+        "high": ratio.interval.high,
+        "training_device_seconds": ratio.training,
+        "search_device_seconds": ratio.search,
+        "num_trials": ratio.num_trials,
+        "with_confirmations": ratio.with_confirmations,
+    }
+
+
+def _break_even(findings: Findings) -> dict[str, Any]:
+    """The 50 % level at the top, every level in `levels`."""
+    levels = [_level(finding) for finding in findings.break_evens]
+    unknown = {"rho": None, "device_seconds": None, "censored": None}
+    return {**(levels[0] if levels else unknown), "levels": levels}
+
+
+def _level(finding: BreakEvenFinding) -> dict[str, Any]:
+    result = finding.result
+    return {
+        "rho": result.rho,
+        "device_seconds": result.device_seconds,
+        "censored": result.censored,
+        "budget_device_seconds": result.budget,
+        "num_trials": result.num_trials,
+        "basis": finding.basis,
+        "target": finding.target,
+        "exchangeable": finding.exchangeable,
+        "num_searches": finding.num_searches,
+        "speed_up": {"value": finding.speed_up, **asdict(finding.interval)},
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same with every NaN or infinity as None, and numpy numbers as Python's."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str | int):
+        return value
+    return float(value) if math.isfinite(value) else None
