@@ -67,7 +67,10 @@ class Protocol(Model):
     noise_fraction: Fraction = 0.022  # SD of the Rician noise over the brain's median signal; plausible
     shared_bias_fraction: Fraction = 0.10  # largest deviation of the coils' shading, the same in both scans
     own_bias_fraction: Fraction = 0.02  # and of what differs between them
+    # Each scan's automatic gain brings its brightest structures to one level, as far as this range around 1 allows.
     gain_fraction: Fraction = 0.15
+    gain_percentile: Annotated[float, Field(ge=50, le=100)] = 99.5  # of the whole head: what counts as brightest
+    own_gain_fraction: Fraction = 0.02  # range of what no image explains
     shift_sd_mm: NonNegativeFloat = 0.12  # residual misalignment of a good rigid registration
     rotation_sd_degrees: NonNegativeFloat = 0.3
 
@@ -182,7 +185,7 @@ class Anatomy(Model):
     size_sd_fraction: Fraction = 0.04
     rotation_sd_degrees: NonNegativeFloat = 4.0
     shift_sd_mm: NonNegativeFloat = 3.0
-    coarse_warp_sd_mm: NonNegativeFloat = 4.0  # nodes 40 mm apart
+    coarse_warp_sd_mm: NonNegativeFloat = 3.0  # nodes 40 mm apart
     fine_warp_sd_mm: NonNegativeFloat = 1.5  # nodes 20 mm apart
     csf_factor: PositiveRange = (1.0, 2.5)  # how far CSF wins over tissue where they share a voxel: atrophy
     t1_texture_fraction: Fraction = 0.02

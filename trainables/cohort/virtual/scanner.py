@@ -28,6 +28,18 @@ def spoiled_gradient_echo(
     return proton_density * np.sin(angle) * recovered / (1 - np.cos(angle) * (1 - recovered))
 
 
+def automatic_gains(signals: list[NDArray], protocol: Protocol) -> NDArray[np.float64]:
+    """The gain of each scan of a pair: brings their brightest structures together, within the protocol's range.
+
+    Scanners scale a series to its largest signals, so when vessels and tumours have washed out, the same brain
+    is stored brighter. Only the ratio of two gains matters (the images are in no unit): their product is 1 unless
+    the range ends first.
+    """
+    brightest = np.array([np.percentile(signal, protocol.gain_percentile) for signal in signals])
+    level = np.exp(np.log(brightest).mean())
+    return np.clip(level / brightest, 1 - protocol.gain_fraction, 1 + protocol.gain_fraction)
+
+
 def rician(signal: NDArray, sd: float, rng: np.random.Generator) -> NDArray:
     """Magnitude of the signal, Gaussian noise of `sd` in both channels (Gudbjartsson & Patz, MRM 1995)."""
     real = signal + sd * rng.standard_normal(signal.shape, dtype=np.float32)

@@ -13,7 +13,7 @@ from trainables.cohort.virtual.fields import spline_field
 from trainables.cohort.virtual.kinetics import PlasmaCurve, tissue_concentration
 from trainables.cohort.virtual.lesions import EVERYTHING, NOT_ENHANCING, Layer, draw_lesions
 from trainables.cohort.virtual.protocol import Compartment, Protocol, VirtualCohortConfig
-from trainables.cohort.virtual.scanner import rician, spoiled_gradient_echo
+from trainables.cohort.virtual.scanner import automatic_gains, rician, spoiled_gradient_echo
 from trainables.cohort.virtual.vessels import draw_choroid_plexus, draw_vessels, rasterize
 
 
@@ -183,16 +183,16 @@ def _scan(
     """Both magnitude images, the delayed one slightly moved."""
     shift = rng.normal(0, protocol.shift_sd_mm, 3)
     angles = rng.normal(0, protocol.rotation_sd_degrees, 3)
-    gains = 1 + rng.uniform(-1, 1, 2) * protocol.gain_fraction
     moved = head.grid.index(head.points @ rotation(angles).T + shift).T
     signals = [signals[0], ndimage.map_coordinates(head.volume(signals[1]), moved, order=3)]
 
     shared_bias = _bias(head, protocol.shared_bias_fraction, rng)
+    signals = [shared_bias * _bias(head, protocol.own_bias_fraction, rng) * signal for signal in signals]
+    gains = automatic_gains(signals, protocol) * (1 + protocol.own_gain_fraction * rng.uniform(-1, 1, 2))
     images = []
     for signal, gain in zip(signals, gains, strict=True):
-        shaded = gain * shared_bias * _bias(head, protocol.own_bias_fraction, rng) * signal
-        sd = protocol.noise_fraction * float(np.median(shaded[head.brain]))
-        images.append(head.volume(rician(shaded.astype(np.float32), sd, rng)))
+        sd = protocol.noise_fraction * float(np.median(signal[head.brain]))
+        images.append(head.volume(np.float32(gain) * rician(signal.astype(np.float32), sd, rng)))
     drawn = {"shift_mm": shift.tolist(), "rotation_degrees": angles.tolist(), "gains": gains.tolist()}
     return images[0], images[1], drawn
 

@@ -15,7 +15,7 @@ from trainables.cohort.virtual.fields import Grid
 _Path = list[tuple[float, float, float]]
 _SINGLE: list[tuple[_Path, tuple[float, float]]] = [
     ([(0, -12, -48), (0, -18, -36), (0, -20, -22)], (2.0, 1.8)),  # basilar artery
-    ([(0, -34, 8), (0, -44, 8), (0, -66, -2), (0, -97, -12)], (1.8, 2.8)),  # great vein and straight sinus
+    ([(0, -34, 8), (0, -44, 8), (0, -66, -2), (0, -97, -12)], (1.5, 2.3)),  # great vein and straight sinus
 ]
 _PAIRED: list[tuple[_Path, tuple[float, float]]] = [
     ([(14, -2, -34), (15, 4, -24), (12, 6, -16), (14, 6, -12)], (2.4, 2.0)),  # internal carotid
