@@ -1,0 +1,436 @@
+"""The MLflow mirror of the journal: the only file that knows MLflow.
+
+A thread of its own reads `journal.jsonl` from the disk, folds it into runs and writes what is new, in batches. The
+study never waits for it and never fails because of it. How far it came stands in MLflow itself (tag `mirrored`), so a
+new database is filled from the start and a known one goes on where it was.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from study.journal import decode_line, read_events
+from study.tracking_config import TrackingSettings, load_settings, scrub
+from study.tracking_images import montage
+from study.tracking_notes import ARTIFACTS
+from study.tracking_runs import Event, Run, Runs
+from study.tracking_server import serve
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    import mlflow.entities
+
+__all__ = ["Mirror", "TrackingSettings", "load_settings", "serve", "sync"]
+
+Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
+NUM_EVENTS = 2000
+"""Events read at a time: bounds the memory, and fills MLflow's batches."""
+FLUSH_SECONDS = 5.0
+START_SECONDS = 10.0
+"""Importing MLflow takes seconds of CPU: not while Ray starts."""
+WAIT_SECONDS = (1.0, 60.0)
+"""First and longest wait for a server that does not answer."""
+NUM_POINTS, NUM_PARAMS = 1000, 100
+"""What MLflow takes in one call."""
+PERMANENT = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
+"""MLflow's words for what no repetition mends (a run that a user deleted, a parameter that would change)."""
+
+
+class Mirror:
+    """Mirrors a study while it runs. Put it on `Journal.listeners`; it never raises.
+
+    Args:
+        settings: from `load_settings`.
+        directory: of the study; its journal may not exist yet.
+        say: takes one line for the user.
+        start_seconds: how long the thread sleeps first; `close` ends the sleep.
+    """
+
+    def __init__(
+        self,
+        settings: TrackingSettings,
+        directory: Path,
+        *,
+        say: Say = _log.warning,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self._settings, self._directory, self._say = settings, directory, say
+        self._start_seconds = start_seconds
+        self._news, self._closing = threading.Event(), threading.Event()
+        self._warned = self._behind = False
+        self._lock = FileLock(directory / "mlflow.lock", thread_local=False)
+        self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
+        if settings.mirror != "none":
+            _prepare_environment()
+            self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        """Hears of an event. The thread reads it from the disk, so there is no queue that could grow or be lost."""
+        self._news.set()
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Writes the rest, at most `timeout` seconds long. Call it when the report is there: it is attached."""
+        self._closing.set()
+        self._news.set()
+        if self._thread.ident is None:
+            return
+        self._thread.join(timeout)
+        if self._behind or self._thread.is_alive():
+            self._tell(f"MLflow is behind; `cov-study sync {self._directory}` replays the rest.")
+
+    def _tell(self, line: str) -> None:
+        with suppress(Exception):
+            self._say(line)
+
+    def _run(self) -> None:
+        self._closing.wait(self._start_seconds)
+        pump = _Pump(self._settings, self._directory, resume=True)
+        wait, longest_wait = WAIT_SECONDS
+        with suppress(Exception):
+            while True:
+                last = self._closing.is_set()
+                self._news.clear()
+                self._behind = not self._try(pump, last)
+                if last:
+                    break
+                if self._behind:
+                    self._closing.wait(wait)
+                    wait = min(2 * wait, longest_wait)
+                else:
+                    wait = WAIT_SECONDS[0]
+                    self._closing.wait(FLUSH_SECONDS)
+                    self._news.wait()
+        for problem in pump.problems:
+            self._tell(f"MLflow: {problem}")
+        self._lock.release()
+
+    def _try(self, pump: "_Pump", last: bool) -> bool:
+        """Writes what there is; says so the first time that it cannot."""
+        try:
+            if not self._lock.is_locked:
+                self._lock.acquire(timeout=0)
+            pump.catch_up()
+            if last:
+                pump.finish()
+        except Exception as error:
+            if not self._warned:
+                self._warned = True
+                self._tell(f"{_reason(self._settings, error)} The study goes on, and MLflow catches up by itself.")
+            return False
+        return True
+
+
+def sync(directory: Path, settings: TrackingSettings) -> dict[str, int]:
+    """Replays the whole journal of a study into MLflow; a second time it changes nothing.
+
+    Runs that are open in MLflow although nothing runs are closed as KILLED.
+
+    Returns:
+        `runs` of the study in MLflow, `created` of them by this call, `points` and `files` sent.
+
+    Raises:
+        UserError: no journal, a running study mirrors itself already, or MLflow does not take it.
+    """
+    next(read_events(directory / "journal.jsonl"), None)  # says what is wrong with the journal
+    if settings.mirror == "none":
+        raise UserError("`tracking.mirror` is none: there is nothing to mirror. Set it to epochs in mlflow.yml.")
+    _prepare_environment()
+    try:
+        with FileLock(directory / "mlflow.lock", timeout=0):
+            pump = _Pump(settings, directory, resume=False)
+            pump.catch_up()
+            if _is_idle(directory):
+                pump.runs.close_open()
+            pump.finish()
+    except Timeout:
+        raise UserError(f"{directory}: a running study mirrors itself already; sync it when it is over.") from None
+    except Exception as error:
+        raise UserError(f"{_reason(settings, error)} Nothing is lost: sync again when it answers.") from error
+    if pump.problems:
+        raise UserError(f"MLflow: {'; '.join(pump.problems)}")
+    return pump.counts
+
+
+# --- the thread's work --------------------------------------------------------------------------------------------
+
+
+class _Pump:
+    """Journal -> runs -> MLflow, a bounded number of events at a time. After an error, `catch_up` again goes on."""
+
+    def __init__(self, settings: TrackingSettings, directory: Path, *, resume: bool) -> None:
+        self.runs = Runs(settings)
+        self._settings, self._directory, self._resume = settings, directory, resume
+        self._path = directory / "journal.jsonl"
+        self._store: _Store | None = None
+        self._offset = self._num_events = self._num_mirrored = 0
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be written and will not be, a line each."""
+        return list(self._store.problems.values()) if self._store else []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """`runs` of the study in MLflow, `created` of them from here, `points` and `files` sent."""
+        return dict(self._store.counts, runs=self._store.num_runs) if self._store else {}
+
+    def catch_up(self) -> None:
+        """Writes all events that the disk has."""
+        self._flush()
+        while self._read():
+            self._flush()
+
+    def finish(self) -> None:
+        """Attaches the report, if there is one, and writes what is left."""
+        path = self._directory / "report" / "summary.json"
+        summary = None
+        with suppress(OSError, ValueError):
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        self.runs.attach(summary)
+        self._flush()
+
+    def _read(self) -> bool:
+        """Folds the next events; False if there are none."""
+        before = self._num_events
+        limit = NUM_EVENTS if self._store else 1  # the first event names the study
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in islice(file, limit):
+                event = decode_line(line) if line.endswith(b"\n") else None
+                if event is None:  # still being written
+                    break
+                self._take(event)
+                self._offset += len(line)
+        return self._num_events > before
+
+    def _take(self, event: Event) -> None:
+        self.runs.fold(event)
+        self._num_events += 1
+        if self._num_events <= self._num_mirrored:
+            self.runs.forget()
+        if self._num_events == self._num_mirrored and self._store:
+            for run in self.runs.runs.values():
+                if self._store.status(run) not in (run.status, None):
+                    self.runs.dirty[run.key] = run
+
+    def _flush(self) -> None:
+        study = self.runs.runs.get(self.runs.study_key)
+        if study is None:
+            return
+        if self._store is None:
+            store = _Store(self._settings, self._directory)
+            mirrored = store.connect(study.key)
+            self._store, self._num_mirrored = store, mirrored if self._resume else 0
+            if self._num_events <= self._num_mirrored:
+                self.runs.forget()
+        if not self.runs.dirty:
+            return
+        for run in list(self.runs.dirty.values()):
+            self._store.write(run, self.runs.runs)
+        for run in list(self.runs.dirty.values()):
+            self._store.attach(run)
+            if not run.files:
+                del self.runs.dirty[run.key]
+        if self._num_events > self._num_mirrored:
+            study.tags["mirrored"] = str(self._num_events)
+            self._store.write(study, self.runs.runs)
+            self._num_mirrored = self._num_events
+
+
+class _Store:
+    """The runs of one study in MLflow, found by key before they are made."""
+
+    def __init__(self, settings: TrackingSettings, directory: Path) -> None:
+        from mlflow.tracking import MlflowClient  # takes seconds: not before it is needed
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._settings, self._directory = settings, directory
+        self._client = MlflowClient(tracking_uri=settings.uri)
+        self._experiment = ""
+        self._study_key = ""
+        self._ids: dict[str, str] = {}
+        self._statuses: dict[str, str] = {}
+        self._deleted: set[str] = set()
+        self._unsure = False
+        self.counts = {"created": 0, "points": 0, "files": 0}
+        self.problems: dict[str, str] = {}
+
+    @property
+    def num_runs(self) -> int:
+        """Runs of the study in MLflow."""
+        return len(self._ids) - len(self._deleted)
+
+    def status(self, run: Run) -> str | None:
+        """Status that MLflow shows; None if it has no such run, or a deleted one."""
+        return self._statuses.get(run.key)
+
+    def connect(self, study_key: str) -> int:
+        """Finds experiment and runs; returns how many events of the journal are mirrored already."""
+        self._study_key = study_key
+        self._experiment = self._find_experiment()
+        mirrored = 0
+        for found in self._search(f"tags.study_key = '{study_key}'"):
+            if self._know(found) == study_key:
+                mirrored = int(found.data.tags.get("mirrored", 0))
+        return mirrored
+
+    def write(self, run: Run, runs: dict[str, Run]) -> None:
+        """Writes what is new of a run: points, parameters, tags, status."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        self._ensure(run, runs)
+        if run.key in self._deleted:
+            run.forget()
+            return
+        run_id = self._ids[run.key]
+        while points := run.points[:NUM_POINTS]:
+            self._send(run_id, metrics=[Metric(*point) for point in points])
+            self.counts["points"] += len(points)
+            del run.points[: len(points)]
+        while batch := dict(islice(run.params.items(), NUM_PARAMS)):
+            self._send(run_id, params=[Param(*item) for item in batch.items()])
+            run.params = {key: value for key, value in run.params.items() if key not in batch}
+        if run.tags:
+            address = f"#/experiments/{self._experiment}/runs/{run_id}/artifacts"
+            tags = {key: value.replace(ARTIFACTS, address) for key, value in run.tags.items()}
+            self._send(run_id, tags=[RunTag(*item) for item in tags.items()])
+            run.tags = {}
+        if self._statuses[run.key] != run.status:
+            if run.ended is None:
+                self._client.update_run(run_id, status=run.status)
+            else:
+                self._client.set_terminated(run_id, run.status, run.ended)
+            self._statuses[run.key] = run.status
+
+    def attach(self, run: Run) -> None:
+        """Uploads the files of a run that exist by now; the others stay for later."""
+        for path, folder in list(run.files.items()):
+            file = self._directory / path
+            if not file.exists():
+                continue
+            try:
+                if folder == "images":
+                    self._client.log_image(self._ids[run.key], montage(file), artifact_file=f"{folder}/test.png")
+                else:
+                    self._client.log_artifact(self._ids[run.key], str(file), folder or None)
+                self.counts["files"] += 1
+            except Exception as error:
+                self._client.get_experiment(self._experiment)  # raises if it is the server that is away
+                self.problems["files"] = f"{path} could not be attached ({_short(error)})."
+            del run.files[path]
+
+    def _find_experiment(self) -> str:
+        name = self._settings.experiment
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            # A server has its own place for artifacts; a database alone does not.
+            remote = self._settings.uri.startswith("http")
+            place = None if remote else self._settings.artifact_root
+            return self._client.create_experiment(
+                name, place, tags={"mlflow.experimentKind": "custom_model_development"}
+            )
+        if found.lifecycle_stage == "deleted":
+            raise UserError(f"experiment {name!r} is deleted in MLflow; restore it, or name another in mlflow.yml.")
+        return found.experiment_id
+
+    def _search(self, condition: str) -> Iterator["mlflow.entities.Run"]:
+        from mlflow.entities import ViewType
+
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], condition, ViewType.ALL, max_results=500, page_token=token
+            )
+            yield from page
+            if not (token := page.token):
+                return
+
+    def _know(self, found: "mlflow.entities.Run") -> str:
+        key = found.data.tags["key"]
+        self._ids[key] = found.info.run_id
+        if found.info.lifecycle_stage == "deleted":
+            self._deleted.add(key)
+        else:
+            self._statuses[key] = found.info.status
+        return key
+
+    def _ensure(self, run: Run, runs: dict[str, Run]) -> None:
+        """Makes the run, and its parents before it, unless MLflow has it."""
+        if run.key in self._ids:
+            return
+        if run.parent:
+            self._ensure(runs[run.parent], runs)
+        if self._unsure:  # an earlier call may have reached the server although its answer was lost
+            for found in self._search(f"tags.key = '{run.key}'"):
+                self._know(found)
+            self._unsure = False
+            if run.key in self._ids:
+                return
+        tags = run.tags | {"key": run.key, "study_key": self._study_key, "mlflow.source.name": "cov-study"}
+        if run.parent:
+            tags["mlflow.parentRunId"] = self._ids[run.parent]
+        try:
+            made = self._client.create_run(self._experiment, run.started, tags, run.name)
+        except Exception:
+            self._unsure = True
+            raise
+        self._know(made)
+        self.counts["created"] += 1
+        run.tags = {key: value for key, value in run.tags.items() if ARTIFACTS in value}
+
+    def _send(self, run_id: str, **batch: Any) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_batch(run_id, **batch)
+        except MlflowException as error:
+            if error.error_code not in PERMANENT:
+                raise
+            self.problems["batch"] = f"run {run_id} does not take a value ({_short(error)})."
+
+
+def _prepare_environment() -> None:
+    """MLflow's own switches, where the user has not set them: no telemetry, no long waits, no chatter."""
+    for name, value in (
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _is_idle(directory: Path) -> bool:
+    """Whether no driver holds the journal."""
+    try:
+        with FileLock(directory / "journal.lock", timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def _reason(settings: TrackingSettings, error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, Timeout):
+        return "MLflow: a `cov-study sync` is at work on this study."
+    return f"MLflow at {settings.masked_uri} does not answer ({_short(error)})."
+
+
+def _short(error: Exception) -> str:
+    """The gist of an error in one line, without credentials."""
+    text = " ".join(str(error).split())
+    if "Connection refused" in text:
+        return "connection refused"
+    return scrub(f"{type(error).__name__}: {text}")[:200]

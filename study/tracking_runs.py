@@ -1,0 +1,431 @@
+"""What MLflow should show of a study: its runs, folded from the journal event by event.
+
+Pure: no MLflow and no network, so that a replay of the same journal asks for exactly the same runs, parameters and
+points. Three levels: the study, its arms, their trials. What is written is forgotten, so memory grows with the
+number of trials only.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from study.journal import apply
+from study.state import StudyState, Trial
+from study.tracking_config import TrackingSettings, scrub
+from study.tracking_notes import arm_note, study_note
+
+Event = dict[str, Any]
+MLFLOW_STATUS = {
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "lost": "KILLED",
+    "running": "RUNNING",
+}
+"""State of a trial, arm or study -> status of its MLflow run."""
+
+
+class Point(NamedTuple):
+    """One value of a metric."""
+
+    key: str
+    value: float
+    timestamp: int
+    """Of the event, in ms: a replay repeats it, and MLflow keeps exact repeats once."""
+    step: int
+    """Epoch on a trial's run, cumulative device-seconds on an arm's."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One MLflow run: what it should be, and what of that is still to be written."""
+
+    key: str
+    """`study`, `study/arm` or `study/arm/trial`; by this tag the run is found again."""
+    name: str
+    parent: str | None
+    started: int
+    """Unix time in ms, as is `ended`."""
+    state: str = "running"
+    ended: int | None = None
+    concluded: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """File in the study's directory -> folder among the run's artifacts."""
+
+    @property
+    def status(self) -> str:
+        """MLflow's word for the state."""
+        return MLFLOW_STATUS[self.state]
+
+    def set(self, state: str, ended: int | None = None) -> None:
+        """Opens (`running`) or ends the run."""
+        self.state, self.ended = state, ended
+        self.tags["state"] = state
+
+    def log(self, values: Mapping[str, float | None], timestamp: int, step: int) -> None:
+        """Adds a point for every value that is a finite number (the journal has None for others)."""
+        self.points += [
+            Point(_name(key), float(value), timestamp, step) for key, value in values.items() if value is not None
+        ]
+
+    def forget(self) -> None:
+        """Everything that was to be written is written."""
+        self.tags, self.params, self.points, self.files = {}, {}, [], {}
+
+
+@dataclass(kw_only=True)
+class _Strand:
+    """One way to a model within an arm, paid on its own: a replicate of a search, or the training of one seed."""
+
+    prefix: str
+    """Of the metric keys: `incumbent`, and `incumbent_r1` and so on for all but the first strand of an arm."""
+    closed_seconds: float = 0.0
+    """Device-seconds of ended attempts."""
+    incumbent: str | None = None
+    values: dict[str, float | None] = field(default_factory=dict)
+
+
+class Runs:
+    """Folds events into runs; `dirty` are those with something to write."""
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self.settings = settings
+        self.state = StudyState()
+        self.dirty: dict[str, Run] = {}
+        self.runs: dict[str, Run] = {}
+        self.study_key = ""
+        self._strands: dict[tuple[str, int], _Strand] = {}
+        self._running: dict[str, Trial] = {}
+        self._best: dict[str, float] = {}
+        self._epochs: dict[str, int] = {}
+        self._arm_seconds: dict[str, dict[str, float]] = defaultdict(lambda: {"search": 0.0, "confirmation": 0.0})
+
+    # --- folding --------------------------------------------------------------------------------------------------
+
+    def fold(self, event: Event) -> None:
+        """Takes one event of the journal, in order."""
+        kind, now = event["event"], _ms(event["time"])
+        if kind in ("driver_started", "driver_stopped"):
+            self._close_running(now)
+        repeated = kind == "measurement" and self._is_repeated(event)
+        apply(self.state, event)
+        match kind:
+            case "study" if not self.study_key:
+                self._open_study(event, now)
+            case "driver_started" if self.study_key:
+                self._touch(self.study_key).set("running")
+            case "driver_stopped":
+                self.close_open(now)
+            case "attempt_started":
+                self._start_attempt(self.state.trials[event["trial"]], event)
+            case "measurement" if not repeated:
+                self._measure(self.state.trials[event["trial"]], event["time"])
+            case "attempt_ended":
+                self._end_attempt(self.state.trials[event["trial"]], now)
+            case "scores" if self.state.trials[event["trial"]].role != "search":
+                # Of a search only the confirmed incumbent is judged: a test score in its table would invite choosing.
+                self._judge(self.state.trials[event["trial"]], now)
+            case "baseline":
+                scores = _means(event["scores"])
+                self._touch(self.study_key).log({f"baseline_{event['name']}/{k}": v for k, v in scores.items()}, now, 0)
+            case "search_ended" if event["incumbent"]:
+                self._crown(event)
+            case "finished":
+                self._finish(now)
+
+    def close_open(self, now: int | None = None) -> None:
+        """No driver runs the study: whatever is still open is lost, at `now` or when it was last heard of."""
+        end = now if now is not None else _ms(self.state.updated or 0)
+        self._close_running(end)
+        for run in self.runs.values():
+            if run.state == "running":
+                self._touch(run.key).set("lost", end)
+
+    def attach(self, summary: dict[str, Any] | None) -> None:
+        """Hangs the finished report and the resolved configuration on the study's run, the verdict in its note."""
+        if not self.study_key:
+            return
+        run = self._touch(self.study_key)
+        run.tags["mlflow.note.content"] = study_note(self.state, summary)
+        if "config" in self.settings.artifacts:
+            run.files["study.yaml"] = ""
+        if "report" in self.settings.artifacts and self._may_show_subjects:
+            run.files |= {"report/index.html": "report", "report/summary.json": "report"}
+
+    def forget(self) -> None:
+        """Everything so far is in MLflow already."""
+        for run in self.dirty.values():
+            run.forget()
+        self.dirty.clear()
+
+    # --- study and arms -------------------------------------------------------------------------------------------
+
+    def _open_study(self, event: Event, now: int) -> None:
+        info = self.state.info
+        mark = hashlib.sha256(f"{info.get('name')} {event['time']:.6f}".encode()).hexdigest()[:8]
+        self.study_key = f"{info.get('name', 'study')}-{mark}"
+        run = self._add(self.study_key, str(info.get("name", "study")), None, now, {"level": "study"})
+        run.tags["mlflow.note.content"] = study_note(self.state, None)
+        if info.get("git_revision"):
+            run.tags["mlflow.source.git.commit"] = str(info["git_revision"])
+        for name in ("config", "cohort", "versions", "hardware"):
+            run.params |= {_name(f"{name}/{key}"): _text(value) for key, value in _flat(info.get(name) or {})}
+        for name in ("git_revision", "objective", "goal", "terms"):
+            run.params[name] = _text(info.get(name))
+
+    def _open_arm(self, name: str, now: int) -> None:
+        arm = next((arm for arm in self.state.info.get("arms", []) if arm["name"] == name), {"name": name})
+        labels = {"level": "arm", "arm": name, "strategy": arm.get("role")}
+        run = self._add(self._arm_key(name), name, self.study_key, now, labels)
+        run.tags["mlflow.note.content"] = arm_note(self.state, arm)
+
+    def _finish(self, now: int) -> None:
+        states = {key: {trial.state for trial in self.state.of_arm(key.split("/")[1])} for key in self._arm_runs()}
+        for key, found in states.items():
+            self._conclude(self._touch(key), "complete" if "complete" in found else "failed", now)
+        self._conclude(self._touch(self.study_key), "complete", now)
+
+    def _arm_runs(self) -> list[str]:
+        return [key for key, run in self.runs.items() if run.parent == self.study_key]
+
+    # --- trials ---------------------------------------------------------------------------------------------------
+
+    def _start_attempt(self, trial: Trial, event: Event) -> None:
+        started = _ms(event["started"])
+        arm_key, key = self._arm_key(trial.arm), self._trial_key(trial)
+        if arm_key not in self.runs:
+            self._open_arm(trial.arm, started)
+        elif self.runs[arm_key].state != "running":
+            self._touch(arm_key).set("running")
+        self._running[trial.key] = trial
+        if self.settings.mirror == "arms":
+            return
+        if key not in self.runs:
+            labels = {"level": "trial", "arm": trial.arm, "role": trial.role, "seed": trial.seed}
+            labels |= {"replicate": trial.replicate, "number": trial.number}
+            run = self._add(key, trial.key, arm_key, started, labels)
+            run.params |= {_name(name): _text(value) for name, value in _flat(trial.params)}
+            run.params |= {_name(f"weighting/{name}"): _text(value) for name, value in _flat(trial.weighting)}
+        run = self._touch(key)
+        run.set("running")
+        run.tags["attempts"] = str(len(trial.attempts))
+
+    def _measure(self, trial: Trial, time: float) -> None:
+        measurement, now = trial.measurements[-1], _ms(time)
+        trial.measurements[:-1] = []  # of each trial the last one is enough here
+        value = measurement["metrics"].get(self.state.info.get("objective"))
+        if value is not None and self._better(value, self._best.get(trial.key)):
+            self._best[trial.key] = value
+        if self.settings.mirror == "epochs":
+            self._log_epoch(trial, now)
+        if trial.role == "confirmation":
+            return
+        strand = self._strand(trial)
+        if value is not None and self._better(value, strand.values.get(self.state.info["objective"])):
+            strand.incumbent = trial.key
+            strand.values = {k: v for k, v in measurement["metrics"].items() if k.startswith("val/")}
+        if strand.incumbent:
+            weights = measurement["weights"] if strand.incumbent == trial.key else {}
+            self._log_incumbent(trial, strand, weights, now, self._paid(strand, time))
+
+    def _log_epoch(self, trial: Trial, now: int) -> None:
+        if not trial.measurements:
+            return
+        last = trial.measurements[-1]
+        weights = {f"weight/{term}": value for term, value in last["weights"].items()}
+        cost = {f"cost/{name}": value for name, value in _total_cost(trial).items()}
+        self._touch(self._trial_key(trial)).log(last["metrics"] | weights | cost, now, last["epoch"])
+
+    def _log_incumbent(
+        self, trial: Trial, strand: _Strand, weights: dict[str, float], now: int, paid_seconds: float
+    ) -> None:
+        values = {f"{strand.prefix}/{key.replace('/', '_')}": value for key, value in strand.values.items()}
+        values |= {f"{strand.prefix}/weight_{term}": value for term, value in weights.items()}
+        self._touch(self._arm_key(trial.arm)).log(values, now, round(paid_seconds))
+
+    def _end_attempt(self, trial: Trial, now: int) -> None:
+        self._pay(trial)
+        attempt = trial.attempts[-1]
+        arm = self._touch(self._arm_key(trial.arm))
+        if trial.role != "confirmation" and (strand := self._strand(trial)).incumbent:
+            self._log_incumbent(trial, strand, {}, now, self._paid(strand, now / 1000))
+        seconds = self._arm_seconds[trial.arm]
+        costs = {f"cost/{part}_device_seconds": value for part, value in seconds.items()}
+        num_ended = sum(t.ended is not None for t in self.state.of_arm(trial.arm))
+        arm.log(costs | {"cost/device_seconds": sum(seconds.values()), "num_trials": num_ended}, now, num_ended)
+        if self.settings.mirror == "arms":
+            return
+        run = self._touch(self._trial_key(trial))
+        if self.settings.mirror == "trials":
+            self._log_epoch(trial, now)
+        epoch = trial.measurements[-1]["epoch"] if trial.measurements else 0
+        best = {f"best/{self.state.info.get('objective', '').replace('/', '_')}": self._best.get(trial.key)}
+        run.log({"cost/device_seconds": trial.device_seconds, **best}, now, epoch)
+        about = {"device": attempt.device, "node": attempt.node, "reason": attempt.reason}
+        run.tags |= {name: _text(value) for name, value in about.items() if value}
+        if trial.state in MLFLOW_STATUS:
+            self._conclude(run, trial.state, _ms(attempt.ended or now / 1000))
+        else:  # it will be tried again
+            run.set("lost", _ms(attempt.ended or now / 1000))
+
+    def _judge(self, trial: Trial, now: int) -> None:
+        judged = [t for t in self.state.of_arm(trial.arm) if t.scores and t.role != "search"]
+        scores = [_means(t.scores or {}) for t in judged]
+        means = {key: fmean(s[key] for s in scores if key in s) for key in scores[-1]}
+        self._touch(self._arm_key(trial.arm)).log({f"test/{k}": v for k, v in means.items()}, now, len(judged))
+        if self.settings.mirror == "arms":
+            return
+        run = self._touch(self._trial_key(trial))
+        run.log({f"test/{k}": v for k, v in _means(trial.scores or {}).items()}, now, 0)
+        folder = f"checkpoints/{trial.key}"
+        if "models" in self.settings.artifacts:
+            run.files |= {f"{folder}/model.safetensors": "model", f"{folder}/model.json": "model"}
+        if "images" in self.settings.artifacts and self._may_show_subjects and self._images_wanted:
+            run.files[f"{folder}/slices.safetensors"] = "images"
+
+    def _crown(self, event: Event) -> None:
+        arm, trial = event["arm"], self.state.trials[event["incumbent"]]
+        self._touch(self._arm_key(arm)).tags[f"incumbent_r{event['replicate']}"] = trial.key
+        if self.settings.mirror != "arms":
+            self._touch(self._trial_key(trial)).tags["incumbent"] = "yes"
+
+    # --- cost -----------------------------------------------------------------------------------------------------
+
+    def _close_running(self, now: int) -> None:
+        """A driver came or went: what ran is lost, keeps its cost, and waits to go on."""
+        for trial in list(self._running.values()):
+            self._pay(trial)
+            if run := self.runs.get(self._trial_key(trial)):
+                ended = _ms(trial.attempts[-1].ended or now / 1000)
+                epoch = trial.measurements[-1]["epoch"] if trial.measurements else 0
+                run.log({"cost/device_seconds": trial.device_seconds}, ended, epoch)
+                self._touch(run.key).set("lost", ended)
+
+    def _pay(self, trial: Trial) -> None:
+        """Books the ended attempt on its strand and arm."""
+        if self._running.pop(trial.key, None) is None:
+            return
+        seconds = trial.attempts[-1].device_seconds
+        part = "confirmation" if trial.role == "confirmation" else "search"
+        self._arm_seconds[trial.arm][part] += seconds
+        if trial.role != "confirmation":
+            self._strand(trial).closed_seconds += seconds
+
+    def _strand(self, trial: Trial) -> _Strand:
+        number = trial.replicate if trial.replicate is not None else trial.seed
+        known = self._strands.get((trial.arm, number))
+        if known is None:
+            first = not any(arm == trial.arm for arm, _ in self._strands)
+            known = self._strands[trial.arm, number] = _Strand(prefix="incumbent" if first else f"incumbent_r{number}")
+        return known
+
+    def _paid(self, strand: _Strand, time: float) -> float:
+        """Device-seconds that the strand has paid at `time`, what still runs included."""
+        running = (t.attempts[-1] for t in self._running.values() if self._strand(t) is strand)
+        return strand.closed_seconds + sum(max(0.0, time - a.started) * a.share for a in running)
+
+    def _better(self, value: float, best: float | None) -> bool:
+        return best is None or (value < best if self.state.info.get("goal") == "min" else value > best)
+
+    def _is_repeated(self, event: Event) -> bool:
+        """A resumed trial measures its last epochs again; MLflow has them already and cannot take a point back."""
+        before = self._epochs.get(event["trial"], -1)
+        self._epochs[event["trial"]] = max(before, event["epoch"])
+        return event["epoch"] <= before
+
+    # --- runs -----------------------------------------------------------------------------------------------------
+
+    def _add(self, key: str, name: str, parent: str | None, started: int, labels: dict[str, Any]) -> Run:
+        run = Run(key=key, name=name, parent=parent, started=started)
+        # The UI groups by any of these, so every run has them all.
+        shared = {"study": self.state.info.get("name"), "arm": "all", "replicate": "all", "seed": "all"} | labels
+        run.params = {name: _text(value) for name, value in shared.items() if value is not None and name != "level"}
+        run.tags = {**self.settings.tags, **run.params, "level": labels["level"], "state": "running"}
+        self.runs[key] = run
+        return self._touch(key)
+
+    def _conclude(self, run: Run, state: str, ended: int) -> None:
+        run.set(state, ended)
+        if not run.concluded:  # a parameter cannot change; should a failed trial succeed later, the tag says so
+            run.params["state"], run.concluded = state, True
+
+    def _touch(self, key: str) -> Run:
+        """The run, from now on to be written."""
+        return self.dirty.setdefault(key, self.runs[key])
+
+    def _arm_key(self, arm: str) -> str:
+        return f"{self.study_key}/{arm}"
+
+    def _trial_key(self, trial: Trial) -> str:
+        return f"{self.study_key}/{trial.arm}/{trial.key}"
+
+    @property
+    def _may_show_subjects(self) -> bool:
+        return not self.settings.pseudonyms or _setting(self.state.info, "cohort", "prepare", "pseudonyms") is not False
+
+    @property
+    def _images_wanted(self) -> bool:
+        return _setting(self.state.info, "report", "images") is not False
+
+
+def _setting(info: dict[str, Any], *path: str) -> Any:
+    value: Any = info.get("config")
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _total_cost(trial: Trial) -> dict[str, float | None]:
+    """Cost of all attempts together: sums, of peaks the highest; device-seconds as paid."""
+    total: dict[str, float | None] = {}
+    for attempt in trial.attempts:
+        for name, value in attempt.cost.items():
+            if value is None:
+                continue
+            before = total.get(name) or 0.0
+            total[name] = max(before, value) if name.startswith("peak") else before + value
+    return total | {"device_seconds": trial.device_seconds}
+
+
+def _means(scores: Any) -> dict[str, float]:
+    """Mean over subjects: `psnr` in the mask, `lesion_psnr` and `volume_psnr` in the other regions."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for regions in scores.values():
+        for region, metrics in regions.items():
+            for metric, value in metrics.items():
+                if value is not None:
+                    values[metric if region == "mask" else f"{region}_{metric}"].append(value)
+    return {key: fmean(found) for key, found in values.items()}
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as (`a/b`, value) pairs; lists are values."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            pairs += _flat(value, f"{prefix}{key}/")
+        else:
+            pairs.append((f"{prefix}{key}", value))
+    return pairs
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _name(key: str) -> str:
+    """A key as MLflow takes it: no brackets and no equals sign."""
+    return re.sub(r"[^\w\-. /]", "_", key)[:250]
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, separators=(", ", ": "))
+    return scrub(text)[:6000]
