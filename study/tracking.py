@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 from study.journal import decode_line, read_events
 from study.tracking_config import TrackingSettings, load_settings, scrub
 from study.tracking_images import montage
-from study.tracking_notes import ARTIFACTS
-from study.tracking_runs import Event, Run, Runs
+from study.tracking_runs import NOTE_TAG, Event, Run, Runs
 from study.tracking_server import serve
+from study.tracking_views import VIEW_TAG, resolve, trials_view
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ START_SECONDS = 10.0
 """Importing MLflow takes seconds of CPU: not while Ray starts."""
 WAIT_SECONDS = (1.0, 60.0)
 """First and longest wait for a server that does not answer."""
-NUM_POINTS, NUM_PARAMS = 1000, 100
-"""What MLflow takes in one call."""
+NUM_POINTS, NUM_PARAMS, MAX_TAG_LENGTH = 1000, 100, 8000
+"""What MLflow takes: in one call, and of a tag."""
 PERMANENT = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
 """MLflow's words for what no repetition mends (a run that a user deleted, a parameter that would change)."""
 
@@ -229,21 +229,23 @@ class _Pump:
             return
         if self._store is None:
             store = _Store(self._settings, self._directory)
-            mirrored = store.connect(study.key)
+            mirrored = store.connect(study.key, str(self.runs.state.info.get("objective")))
             self._store, self._num_mirrored = store, mirrored if self._resume else 0
             if self._num_events <= self._num_mirrored:
                 self.runs.forget()
         if not self.runs.dirty:
             return
         for run in list(self.runs.dirty.values()):
-            self._store.write(run, self.runs.runs)
+            self._store.ensure(run, self.runs.runs)
+        for run in list(self.runs.dirty.values()):
+            self._store.write(run)
         for run in list(self.runs.dirty.values()):
             self._store.attach(run)
             if not run.files:
                 del self.runs.dirty[run.key]
         if self._num_events > self._num_mirrored:
             study.tags["mirrored"] = str(self._num_events)
-            self._store.write(study, self.runs.runs)
+            self._store.write(study)
             self._num_mirrored = self._num_events
 
 
@@ -275,21 +277,22 @@ class _Store:
         """Status that MLflow shows; None if it has no such run, or a deleted one."""
         return self._statuses.get(run.key)
 
-    def connect(self, study_key: str) -> int:
+    def connect(self, study_key: str, objective: str) -> int:
         """Finds experiment and runs; returns how many events of the journal are mirrored already."""
         self._study_key = study_key
         self._experiment = self._find_experiment()
+        view = json.dumps(trials_view(study_key, objective))
+        self._client.set_experiment_tag(self._experiment, f"{VIEW_TAG}{_mark(study_key)}", view)
         mirrored = 0
         for found in self._search(f"tags.study_key = '{study_key}'"):
             if self._know(found) == study_key:
                 mirrored = int(found.data.tags.get("mirrored", 0))
         return mirrored
 
-    def write(self, run: Run, runs: dict[str, Run]) -> None:
-        """Writes what is new of a run: points, parameters, tags, status."""
+    def write(self, run: Run) -> None:
+        """Writes what is new of a run that MLflow has: points, parameters, tags, status."""
         from mlflow.entities import Metric, Param, RunTag
 
-        self._ensure(run, runs)
         if run.key in self._deleted:
             run.forget()
             return
@@ -302,8 +305,7 @@ class _Store:
             self._send(run_id, params=[Param(*item) for item in batch.items()])
             run.params = {key: value for key, value in run.params.items() if key not in batch}
         if run.tags:
-            address = f"#/experiments/{self._experiment}/runs/{run_id}/artifacts"
-            tags = {key: value.replace(ARTIFACTS, address) for key, value in run.tags.items()}
+            tags = {key: self._resolve(value, run_id)[:MAX_TAG_LENGTH] for key, value in run.tags.items()}
             self._send(run_id, tags=[RunTag(*item) for item in tags.items()])
             run.tags = {}
         if self._statuses[run.key] != run.status:
@@ -365,19 +367,24 @@ class _Store:
             self._statuses[key] = found.info.status
         return key
 
-    def _ensure(self, run: Run, runs: dict[str, Run]) -> None:
+    def _resolve(self, text: str, run_id: str) -> str:
+        arms = [found for key, found in self._ids.items() if key.count("/") == 1 and key not in self._deleted]
+        return resolve(text, experiment=self._experiment, run_id=run_id, arms=arms, view=_mark(self._study_key))
+
+    def ensure(self, run: Run, runs: dict[str, Run]) -> None:
         """Makes the run, and its parents before it, unless MLflow has it."""
         if run.key in self._ids:
             return
         if run.parent:
-            self._ensure(runs[run.parent], runs)
+            self.ensure(runs[run.parent], runs)
         if self._unsure:  # an earlier call may have reached the server although its answer was lost
             for found in self._search(f"tags.key = '{run.key}'"):
                 self._know(found)
             self._unsure = False
             if run.key in self._ids:
                 return
-        tags = run.tags | {"key": run.key, "study_key": self._study_key, "mlflow.source.name": "cov-study"}
+        tags = {key: value for key, value in run.tags.items() if key != NOTE_TAG}
+        tags |= {"key": run.key, "study_key": self._study_key, "mlflow.source.name": "cov-study"}
         if run.parent:
             tags["mlflow.parentRunId"] = self._ids[run.parent]
         try:
@@ -387,7 +394,7 @@ class _Store:
             raise
         self._know(made)
         self.counts["created"] += 1
-        run.tags = {key: value for key, value in run.tags.items() if ARTIFACTS in value}
+        run.tags = {key: value for key, value in run.tags.items() if key == NOTE_TAG}  # its links need run ids
 
     def _send(self, run_id: str, **batch: Any) -> None:
         from mlflow.exceptions import MlflowException
@@ -398,6 +405,11 @@ class _Store:
             if error.error_code not in PERMANENT:
                 raise
             self.problems["batch"] = f"run {run_id} does not take a value ({_short(error)})."
+
+
+def _mark(study_key: str) -> str:
+    """The part of a study's key that is fit for an address."""
+    return study_key.rpartition("-")[2]
 
 
 def _prepare_environment() -> None:

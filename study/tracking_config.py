@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -45,7 +45,7 @@ class TrackingSettings(_Block):
     uri: str = ""
     """`sqlite:////path/mlflow.db`, `postgresql://...` or `http://server:5000`."""
     experiment: str = Field(default="cov-study", min_length=1, max_length=500)
-    tags: dict[str, str] = {}
+    tags: dict[Annotated[str, Field(pattern=r"^[\w\-. /]+$")], str] = {}
     """Put on every run."""
     artifacts: tuple[Attachment, ...] = ("config", "report", "models", "images")
     """Files that are attached to runs."""

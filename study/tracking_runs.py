@@ -20,6 +20,7 @@ from study.tracking_config import TrackingSettings, scrub
 from study.tracking_notes import arm_note, study_note
 
 Event = dict[str, Any]
+NOTE_TAG = "mlflow.note.content"
 MLFLOW_STATUS = {
     "complete": "FINISHED",
     "pruned": "FINISHED",
@@ -154,7 +155,7 @@ class Runs:
         if not self.study_key:
             return
         run = self._touch(self.study_key)
-        run.tags["mlflow.note.content"] = study_note(self.state, summary)
+        run.tags[NOTE_TAG] = study_note(self.state, summary)
         if "config" in self.settings.artifacts:
             run.files["study.yaml"] = ""
         if "report" in self.settings.artifacts and self._may_show_subjects:
@@ -173,7 +174,7 @@ class Runs:
         mark = hashlib.sha256(f"{info.get('name')} {event['time']:.6f}".encode()).hexdigest()[:8]
         self.study_key = f"{info.get('name', 'study')}-{mark}"
         run = self._add(self.study_key, str(info.get("name", "study")), None, now, {"level": "study"})
-        run.tags["mlflow.note.content"] = study_note(self.state, None)
+        run.tags[NOTE_TAG] = study_note(self.state, None)
         if info.get("git_revision"):
             run.tags["mlflow.source.git.commit"] = str(info["git_revision"])
         for name in ("config", "cohort", "versions", "hardware"):
@@ -185,7 +186,8 @@ class Runs:
         arm = next((arm for arm in self.state.info.get("arms", []) if arm["name"] == name), {"name": name})
         labels = {"level": "arm", "arm": name, "strategy": arm.get("role")}
         run = self._add(self._arm_key(name), name, self.study_key, now, labels)
-        run.tags["mlflow.note.content"] = arm_note(self.state, arm)
+        run.tags[NOTE_TAG] = arm_note(self.state, arm)
+        self._touch(self.study_key).tags[NOTE_TAG] = study_note(self.state, None)  # its chart has one more curve
 
     def _finish(self, now: int) -> None:
         states = {key: {trial.state for trial in self.state.of_arm(key.split("/")[1])} for key in self._arm_runs()}
@@ -258,9 +260,10 @@ class Runs:
         if trial.role != "confirmation" and (strand := self._strand(trial)).incumbent:
             self._log_incumbent(trial, strand, {}, now, self._paid(strand, now / 1000))
         seconds = self._arm_seconds[trial.arm]
-        costs = {f"cost/{part}_device_seconds": value for part, value in seconds.items()}
+        # Not `cost/`: a table grouped by arm averages equal keys, and this is a sum.
+        paid = {f"paid/{part}_device_seconds": value for part, value in seconds.items()}
         num_ended = sum(t.ended is not None for t in self.state.of_arm(trial.arm))
-        arm.log(costs | {"cost/device_seconds": sum(seconds.values()), "num_trials": num_ended}, now, num_ended)
+        arm.log(paid | {"paid/device_seconds": sum(seconds.values()), "paid/num_trials": num_ended}, now, num_ended)
         if self.settings.mirror == "arms":
             return
         run = self._touch(self._trial_key(trial))
