@@ -179,8 +179,8 @@ class _Inspection:
         self.facts["identity_psnr_db"] = round(-10 * math.log10(mean_square), 2) if mean_square else None
         middle = geometry.size[0] // 2
         self.thumbnail = Thumbnail(
-            source=geometry.normalise(geometry.cut(source.data)[middle]),
-            target=geometry.normalise(geometry.cut(target)[middle]),
+            source=geometry.slices(source.data)[middle],
+            target=geometry.slices(target)[middle],
             mask=geometry.cut(mask)[middle],
         )
 

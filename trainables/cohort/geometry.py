@@ -97,9 +97,16 @@ class Geometry:
         window[inside] = as_slices(volume, self.axis)[image]
         return window
 
-    def normalise(self, values: np.ndarray) -> np.ndarray:
-        """Intensities to the scale on which the source's percentiles are 0 and 1, float32, not clipped."""
-        return ((values - np.float32(self.low)) / np.float32(self.high - self.low)).astype(np.float32, copy=False)
+    def normalise(self, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Intensities on the scale on which the source's percentiles are 0 and 1, float32, not clipped."""
+        scaled = np.subtract(values, np.float32(self.low), out=out, dtype=np.float32)
+        scaled /= np.float32(self.high - self.low)
+        return scaled
+
+    def slices(self, volume: np.ndarray) -> np.ndarray:
+        """The window of a canonical image, normalised: float32 (S, H, W)."""
+        window = self.cut(volume)
+        return self.normalise(window, out=window)
 
     def restore(self, slices: np.ndarray) -> np.ndarray:
         """The inverse of cutting and normalising: stored orientation and shape, the source's units, float32.

@@ -28,7 +28,7 @@ MAX_NONFINITE_SHARE = 0.01
 MIN_SIDE = 2
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 _HEADER_BYTES = 540
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 17
 _TRAILING_BYTES = 1 << 20
 # Deflate cannot pack tighter (zlib technical details: 1032:1).
 _MAX_DEFLATE_RATIO = 1032
@@ -70,7 +70,7 @@ class Volume:
 
     grid: Grid
     data: np.ndarray
-    """float32 (X, Y, Z)."""
+    """float32 (X, Y, Z); bool for masks."""
     notes: tuple[str, ...] = ()
     """What was mended in reading."""
 
@@ -97,9 +97,9 @@ def load_volume(path: Path) -> Volume:
 
 
 def load_mask(path: Path) -> Volume:
-    """Reads a mask as 0 and 1: voxels above 0.5 belong to it (files hold 0.99999 or 255); may be empty."""
+    """Reads a mask as bool: voxels above 0.5 belong to it (files hold 0.99999 or 255); it may be empty."""
     volume = _load(path)
-    return replace(volume, data=(volume.data > 0.5).astype(np.float32))
+    return replace(volume, data=volume.data > 0.5)
 
 
 def _load(path: Path) -> Volume:

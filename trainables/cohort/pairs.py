@@ -4,7 +4,7 @@ import numpy as np
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.layout import Subject
-from trainables.cohort.nifti import Grid, Volume, load_mask, load_volume
+from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume
 from trainables.errors import UserError
 
 GRID_TOLERANCE = 0.05
@@ -57,12 +57,12 @@ def _resample(volume: Volume, reference: Grid, is_mask: bool) -> np.ndarray:
     import nibabel as nib
     from nibabel.processing import resample_from_to
 
-    image = nib.Nifti1Image(volume.data, volume.grid.affine)
+    image = nib.Nifti1Image(volume.data.astype(np.float32), volume.grid.affine)
     resampled = resample_from_to(
         image, (reference.shape, reference.affine), order=1 if is_mask else 3, cval=0.0 if is_mask else np.nan
     )
     data = np.asarray(resampled.dataobj, dtype=np.float32)
-    return (data > 0.5).astype(np.float32) if is_mask else data
+    return data > 0.5 if is_mask else data
 
 
 def align_target(volume: Volume, reference: Grid, mask: np.ndarray, config: CohortConfig) -> np.ndarray:
@@ -90,7 +90,7 @@ def find_mask(subject: Subject, grid: Grid, config: CohortConfig, source: Volume
     """
     if subject.mask is None:
         return foreground(source or load_volume(subject.source))
-    mask = align(load_mask(subject.mask), grid, config, is_mask=True) > 0
+    mask = align(load_mask(subject.mask), grid, config, is_mask=True)
     if not mask.any():
         raise UserError(f"{subject.mask}: the mask is empty; draw it again, or leave it out")
     return mask
@@ -98,23 +98,23 @@ def find_mask(subject: Subject, grid: Grid, config: CohortConfig, source: Volume
 
 def find_lesion(subject: Subject, grid: Grid, config: CohortConfig) -> np.ndarray | None:
     """The lesion mask, bool (X, Y, Z), which may be empty; None without a file."""
-    if subject.lesion is None:
-        return None
-    return align(load_mask(subject.lesion), grid, config, is_mask=True) > 0
+    return None if subject.lesion is None else align(load_mask(subject.lesion), grid, config, is_mask=True)
 
 
 def foreground(volume: Volume) -> np.ndarray:
     """The head or brain where no mask is given: what differs from the background, without holes and specks.
 
-    Skull-stripped images have one background value (the commonest); others are cut at Otsu's threshold.
+    Skull-stripped images have one background value (the commonest at the border); others are cut at Otsu's threshold.
+
+    Raises:
+        UserError: nothing stands out.
     """
     from scipy import ndimage
 
-    values, counts = np.unique(volume.data, return_counts=True)
-    commonest = counts.argmax()
-    if counts[commonest] >= _BACKGROUND_SHARE * volume.data.size:
-        mask = volume.data != values[commonest]
-    else:
+    border = np.concatenate([volume.data.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    values, counts = np.unique(border, return_counts=True)
+    mask = volume.data != values[counts.argmax()]
+    if mask.mean() > 1 - _BACKGROUND_SHARE:
         from skimage.filters import threshold_otsu
 
         mask = volume.data > threshold_otsu(volume.data)
@@ -137,6 +137,9 @@ def find_range(source: Volume, mask: np.ndarray, config: CohortConfig) -> tuple[
 
 def load_source(subject: Subject, config: CohortConfig) -> tuple[Volume, np.ndarray, float, float]:
     """The source, its mask, and the intensities that become 0 and 1."""
+    # A given mask is read first, so that the two are not unpacked in memory at once.
+    mask = find_mask(subject, load_grid(subject.source), config) if subject.mask else None
     source = load_volume(subject.source)
-    mask = find_mask(subject, source.grid, config, source)
+    if mask is None:
+        mask = find_mask(subject, source.grid, config, source)
     return source, mask, *find_range(source, mask, config)

@@ -208,11 +208,10 @@ def _write(
     source, mask, low, high = load_source(subject, config)
     grid, notes = source.grid, list(source.notes)
     geometry = Geometry.around(box, size, grid, config.axis, low, high)
-    part["source"][:] = geometry.normalise(geometry.cut(source.data))
     part["mask"][:] = geometry.cut(mask)
-    del source
-    target = align_target(load_volume(subject.target), grid, mask, config)
-    part["target"][:] = geometry.normalise(geometry.cut(target))
+    part["source"][:] = geometry.slices(source.data)
+    del source  # before the next is read
+    part["target"][:] = geometry.slices(align_target(load_volume(subject.target), grid, mask, config))
     lesion = find_lesion(subject, grid, config)
     if lesion is not None:
         part["lesion"][:] = geometry.cut(lesion)

@@ -36,9 +36,7 @@ def prepare_volume(path: Path, config: CohortConfig, mask: Path | None = None) -
     volume, inside, low, high = load_source(subject, config)
     box = bounding_box(as_slices(inside, config.axis))
     geometry = Geometry.around(box, common_size([box]), volume.grid, config.axis, low, high)
-    return PreparedVolume(
-        source=geometry.normalise(geometry.cut(volume.data)), mask=geometry.cut(inside), geometry=geometry
-    )
+    return PreparedVolume(source=geometry.slices(volume.data), mask=geometry.cut(inside), geometry=geometry)
 
 
 def write_volume(slices: np.ndarray, geometry: Geometry, path: Path) -> None:
