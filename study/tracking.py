@@ -368,7 +368,7 @@ class _Store:
         return key
 
     def _resolve(self, text: str, run_id: str) -> str:
-        arms = [found for key, found in self._ids.items() if key.count("/") == 1 and key not in self._deleted]
+        arms = [self._ids[key] for key in sorted(self._statuses) if key.count("/") == 1]
         return resolve(text, experiment=self._experiment, run_id=run_id, arms=arms, view=_mark(self._study_key))
 
     def ensure(self, run: Run, runs: dict[str, Run]) -> None:
