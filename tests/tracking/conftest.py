@@ -158,6 +158,12 @@ class Server:
             time.sleep(0.1)
         raise AssertionError("the server does not answer")
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Ends it and its workers at once, as a power cut does."""
         if self._process is not None:
