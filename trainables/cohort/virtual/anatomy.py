@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nibabel
@@ -19,7 +20,7 @@ from scipy.special import ndtri
 from trainables.cohort.virtual.fields import Grid, spline_field
 from trainables.cohort.virtual.protocol import Anatomy
 
-FIELD_OF_VIEW_MM = (176, 216, 184)
+FIELD_OF_VIEW_MM = (192, 224, 200)
 TEMPLATE_CENTER_MM = (0.0, -17.0, 5.0)  # the middle of the template's brain
 DURA_MM = 1.2  # thickness; it lies on the brain's surface
 _DEPTH_SD_MM = 3.0
@@ -65,6 +66,7 @@ def make_grid(resolution: float, center: tuple[float, float, float] = (0.0, 0.0,
     return Grid((shape[0], shape[1], shape[2]), resolution, center)
 
 
+@lru_cache(maxsize=1)
 def load_template(resolution: float) -> Template:
     """Reads nilearn's maps and brings them to `resolution` mm."""
     # The files are found without importing nilearn, which takes seconds.

@@ -99,7 +99,7 @@ class Surgeon:
 
 def _glioblastoma(surgeon: Surgeon) -> None:
     """A thick irregular rim around a necrotic core, in oedema."""
-    radius, center = surgeon.size(13, 25), surgeon.place(surgeon.parenchyma(8))
+    radius, center = surgeon.size(15, 28), surgeon.place(surgeon.parenchyma(8))
     where, depth = surgeon.blob(center, radius, 0.16, 16)
     rim = surgeon.rng.uniform(0.25, 0.5) * radius
     surgeon.add("edema", where, depth + surgeon.size(5, 12), displaces=WHITE)
@@ -110,7 +110,7 @@ def _glioblastoma(surgeon: Surgeon) -> None:
 
 def _radiation_necrosis(surgeon: Surgeon) -> None:
     """Leaky necrotic tissue with a ragged edge and holes, like a soap bubble, in much oedema."""
-    radius, center = surgeon.size(12, 22), surgeon.place(surgeon.parenchyma(8))
+    radius, center = surgeon.size(15, 26), surgeon.place(surgeon.parenchyma(8))
     where, depth = surgeon.blob(center, radius, 0.25, 18)
     surgeon.add("edema", where, depth + surgeon.size(6, 14), displaces=WHITE)
     surgeon.add("radiation_necrosis", where, depth, texture=0.45)
@@ -121,7 +121,7 @@ def _radiation_necrosis(surgeon: Surgeon) -> None:
 
 def _recurrence(surgeon: Surgeon) -> None:
     """Radiation necrosis, and tumour growing again inside and beside it."""
-    radius, center = surgeon.size(13, 24), surgeon.place(surgeon.parenchyma(8))
+    radius, center = surgeon.size(15, 28), surgeon.place(surgeon.parenchyma(8))
     where, depth = surgeon.blob(center, radius, 0.22, 16)
     surgeon.add("edema", where, depth + surgeon.size(5, 12), displaces=WHITE)
     surgeon.add("radiation_necrosis", where, depth, texture=0.45)
@@ -132,9 +132,9 @@ def _recurrence(surgeon: Surgeon) -> None:
 
 
 def _metastases(surgeon: Surgeon) -> None:
-    """One to six round lesions; the large ones have a core."""
-    for _ in range(surgeon.rng.integers(1, 7)):
-        radius = surgeon.size(1, 1) * float(np.exp(surgeon.rng.uniform(np.log(4), np.log(13))))
+    """One to seven round lesions; the large ones have a core."""
+    for _ in range(surgeon.rng.integers(1, 8)):
+        radius = surgeon.size(1, 1) * float(np.exp(surgeon.rng.uniform(np.log(4), np.log(16))))
         center = surgeon.place(surgeon.parenchyma(5))
         where, depth = surgeon.blob(center, radius, 0.06, 12)
         surgeon.add("edema", where, depth + surgeon.rng.uniform(0.3, 1.0) * min(radius, 10), displaces=WHITE)
@@ -146,7 +146,7 @@ def _metastases(surgeon: Surgeon) -> None:
 
 def _meningioma(surgeon: Surgeon) -> None:
     """A smooth mass that sits on the dura and pushes into the brain behind a cleft of CSF."""
-    radius, depth_of_center = surgeon.size(11, 20), surgeon.head.depth
+    radius, depth_of_center = surgeon.size(13, 23), surgeon.head.depth
     center = surgeon.place((depth_of_center > 1) & (depth_of_center < 4) & (surgeon.head.points[:, 2] > -30))
     where, depth = surgeon.blob(center, radius, 0.06, 6)
     inside = surgeon.head.depth[where] + 1

@@ -67,10 +67,10 @@ class Protocol(Model):
     noise_fraction: Fraction = 0.022  # SD of the Rician noise over the brain's median signal; plausible
     shared_bias_fraction: Fraction = 0.10  # largest deviation of the coils' shading, the same in both scans
     own_bias_fraction: Fraction = 0.02  # and of what differs between them
-    # Each scan's automatic gain brings its brightest structures to one level, as far as this range around 1 allows.
-    gain_fraction: Fraction = 0.15
-    gain_percentile: Annotated[float, Field(ge=50, le=100)] = 99.5  # of the whole head: what counts as brightest
-    own_gain_fraction: Fraction = 0.02  # range of what no image explains
+    # A scan's gain is one of three: what both scans of a session share, what the scanner does by itself, and a rest.
+    gain_fraction: Fraction = 0.15  # range around 1, shared by the two scans, as most of the bias is
+    gain_compensation: Fraction = 0.7  # how much of a change of its brightest signals a scanner makes up for
+    own_gain_fraction: Fraction = 0.02  # range around 1 of each scan alone
     shift_sd_mm: NonNegativeFloat = 0.12  # residual misalignment of a good rigid registration
     rotation_sd_degrees: NonNegativeFloat = 0.3
 
@@ -140,7 +140,7 @@ class Compartments(Model):
     metastasis: Compartment = _compartment((0.05, 0.15), (0.25, 0.45), 0.05, (1.3, 1.7), 0.85)
     meningioma: Compartment = _compartment((0.06, 0.20), (0.15, 0.30), 0.15, (1.3, 1.7), 0.82)
     radiation_necrosis: Compartment = _compartment((0.004, 0.012), (0.35, 0.55), 0.01, (1.5, 2.2), 0.88)
-    active_plaque: Compartment = _compartment((0.004, 0.020), (0.3, 0.3), 0.02, (1.1, 1.3), 0.82)
+    active_plaque: Compartment = _compartment((0.004, 0.020), (0.3, 0.3), 0.02, (0.85, 1.1), 0.80)
     necrotic_core: Compartment = _compartment((0.0005, 0.003), (0.6, 0.6), 0.0, (2.2, 3.0), 0.95)
     # Oedema and old plaques do not leak: white matter with more water.
     edema: Compartment = _compartment((1e-4, 1e-4), (0.2, 0.2), 0.015, (1.2, 1.5), 0.82)
@@ -187,7 +187,7 @@ class Anatomy(Model):
     shift_sd_mm: NonNegativeFloat = 3.0
     coarse_warp_sd_mm: NonNegativeFloat = 3.0  # nodes 40 mm apart
     fine_warp_sd_mm: NonNegativeFloat = 1.5  # nodes 20 mm apart
-    csf_factor: PositiveRange = (1.0, 2.5)  # how far CSF wins over tissue where they share a voxel: atrophy
+    csf_factor: PositiveRange = (1.5, 4.0)  # how far CSF wins over tissue where they share a voxel: atrophy
     t1_texture_fraction: Fraction = 0.02
     lesion_size_factor: PositiveFloat = 1.0
 

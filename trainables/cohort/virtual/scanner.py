@@ -28,16 +28,18 @@ def spoiled_gradient_echo(
     return proton_density * np.sin(angle) * recovered / (1 - np.cos(angle) * (1 - recovered))
 
 
-def automatic_gains(signals: list[NDArray], protocol: Protocol) -> NDArray[np.float64]:
-    """The gain of each scan of a pair: brings their brightest structures together, within the protocol's range.
+def automatic_gains(signals: list[NDArray], compensation: float) -> NDArray[np.float64]:
+    """The gain that a scanner chooses for each scan of a pair, by the brightest thousandth of the head.
 
-    Scanners scale a series to its largest signals, so when vessels and tumours have washed out, the same brain
-    is stored brighter. Only the ratio of two gains matters (the images are in no unit): their product is 1 unless
-    the range ends first.
+    A series is scaled to its largest signals, so when vessels and tumours have washed out, the same brain is stored
+    brighter. Only the ratio of the two gains matters (the images are in no unit): their product is 1.
+
+    Args:
+        signals: The two scans, (N,) voxels each.
+        compensation: 1 brings the brightest signals to one level, 0 leaves them; between, in the logarithm.
     """
-    brightest = np.array([np.percentile(signal, protocol.gain_percentile) for signal in signals])
-    level = np.exp(np.log(brightest).mean())
-    return np.clip(level / brightest, 1 - protocol.gain_fraction, 1 + protocol.gain_fraction)
+    brightest = np.log([np.percentile(signal, 99.9) for signal in signals])
+    return np.exp(compensation * (brightest.mean() - brightest))
 
 
 def rician(signal: NDArray, sd: float, rng: np.random.Generator) -> NDArray:

@@ -188,7 +188,9 @@ def _scan(
 
     shared_bias = _bias(head, protocol.shared_bias_fraction, rng)
     signals = [shared_bias * _bias(head, protocol.own_bias_fraction, rng) * signal for signal in signals]
-    gains = automatic_gains(signals, protocol) * (1 + protocol.own_gain_fraction * rng.uniform(-1, 1, 2))
+    gains = automatic_gains(signals, protocol.gain_compensation)
+    gains *= 1 + protocol.gain_fraction * rng.uniform(-1, 1)
+    gains *= 1 + protocol.own_gain_fraction * rng.uniform(-1, 1, 2)
     images = []
     for signal, gain in zip(signals, gains, strict=True):
         sd = protocol.noise_fraction * float(np.median(signal[head.brain]))

@@ -14,27 +14,22 @@ from trainables.cohort.virtual.fields import Grid
 # Control points in MNI mm (x right of the midline; paired vessels are mirrored) and radii in mm at both ends.
 _Path = list[tuple[float, float, float]]
 _SINGLE: list[tuple[_Path, tuple[float, float]]] = [
-    ([(0, -12, -48), (0, -18, -36), (0, -20, -22)], (2.0, 1.8)),  # basilar artery
+    ([(0, -12, -48), (0, -18, -36), (0, -20, -22)], (1.7, 1.6)),  # basilar artery
     ([(0, -34, 8), (0, -44, 8), (0, -66, -2), (0, -97, -12)], (1.5, 2.3)),  # great vein and straight sinus
 ]
 _PAIRED: list[tuple[_Path, tuple[float, float]]] = [
-    ([(14, -2, -34), (15, 4, -24), (12, 6, -16), (14, 6, -12)], (2.4, 2.0)),  # internal carotid
-    ([(14, 6, -12), (24, 6, -16), (36, 4, -14), (42, 4, -6)], (1.7, 1.4)),  # middle cerebral, first part
-    ([(40, 6, -10), (40, -4, 4), (42, -18, 14), (48, -34, 20)], (1.3, 0.8)),  # its branches on the insula
-    ([(40, 6, -10), (38, 16, 0), (42, 20, 10), (48, 16, 22)], (1.2, 0.8)),
-    (
-        [(14, 6, -12), (5, 14, -14), (3, 34, -8), (3, 42, 12), (3, 26, 30), (3, -4, 38), (3, -30, 40)],
-        (1.5, 0.8),
-    ),
-    ([(0, -20, -22), (10, -20, -20), (22, -30, -12), (18, -48, -4), (12, -76, 2)], (1.5, 0.8)),  # posterior
+    ([(14, -2, -34), (15, 4, -24), (12, 6, -16), (14, 6, -12)], (2.2, 1.8)),  # internal carotid
+    ([(14, 6, -12), (24, 6, -16), (36, 4, -14), (42, 4, -6)], (1.4, 1.2)),  # middle cerebral, first part
+    ([(40, 6, -10), (40, -4, 4), (42, -18, 14), (48, -34, 20)], (1.1, 0.7)),  # its branches on the insula
+    ([(40, 6, -10), (38, 16, 0), (42, 20, 10), (48, 16, 22)], (1.0, 0.7)),
+    ([(14, 6, -12), (5, 14, -14), (3, 34, -8), (3, 42, 12), (3, 18, 32), (3, -30, 40)], (1.2, 0.7)),
+    ([(0, -20, -22), (10, -20, -20), (22, -30, -12), (18, -48, -4), (12, -76, 2)], (1.2, 0.7)),  # posterior
     ([(6, 4, 14), (3, -12, 16), (1, -34, 8)], (1.0, 1.4)),  # internal cerebral vein
 ]
 _CHOROID: list[tuple[_Path, tuple[float, float]]] = [
     ([(5, 2, 12), (8, -10, 18), (14, -24, 19), (22, -38, 12)], (1.2, 2.2)),
-    (
-        [(22, -38, 12), (25, -40, 6), (28, -34, -4), (30, -22, -12)],
-        (3.0, 1.2),
-    ),  # glomus, then the temporal horn
+    # The glomus, then the temporal horn.
+    ([(22, -38, 12), (25, -40, 6), (28, -34, -4), (30, -22, -12)], (3.0, 1.2)),
 ]
 
 
@@ -118,14 +113,14 @@ def _surface(template: Template, origin: tuple[float, float, float], directions:
 def _sagittal_sinus(template: Template, rng: np.random.Generator) -> Tube:
     angles = np.deg2rad(np.linspace(40, 190, 12))  # from the forehead over the vertex to the confluence
     directions = np.stack([np.zeros_like(angles), np.cos(angles), np.sin(angles)], axis=1)
-    return _tube(_surface(template, (0, -20, 5), directions, 1.0), (1.2, 3.6), rng)
+    return _tube(_surface(template, (0, -20, 5), directions, -0.5), (1.2, 3.4), rng)
 
 
 def _transverse_sinus(template: Template, side: int, rng: np.random.Generator) -> Tube:
     angles = np.deg2rad(np.linspace(-90, -20, 7))
     drop = np.linspace(0, -0.15, 7)
     directions = np.stack([side * np.cos(angles), np.sin(angles), drop], axis=1)
-    return _tube(_surface(template, (0, -45, -14), directions, 1.0), (3.0, 2.2), rng)
+    return _tube(_surface(template, (0, -45, -14), directions, -0.5), (2.8, 2.0), rng)
 
 
 def _cortical_vein(template: Template, side: int, rng: np.random.Generator) -> Tube:
@@ -137,4 +132,4 @@ def _cortical_vein(template: Template, side: int, rng: np.random.Generator) -> T
     directions = np.stack(
         [side * np.sin(polar), np.cos(polar) * np.sin(azimuth), np.cos(polar) * np.cos(azimuth)], axis=1
     )
-    return _tube(_surface(template, (0, -20, 5), directions, rng.uniform(1, 4)), (1.2, 0.6), rng)
+    return _tube(_surface(template, (0, -20, 5), directions, rng.uniform(1, 4)), (1.0, 0.6), rng)
