@@ -8,6 +8,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -50,6 +51,7 @@ def test_layout(cohort: Path) -> None:
     for label in ("sub-001", "sub-002", "sub-003", "sub-004"):
         assert {path.name for path in (cohort / label / "anat").iterdir()} == {f"{label}_{name}" for name in names}
     assert {path.name for path in cohort.iterdir() if not path.name.startswith("sub-")} == {
+        ".lock",
         "README",
         "dataset_description.json",
         "participants.tsv",
@@ -177,6 +179,23 @@ def test_an_interrupt_leaves_whole_subjects_and_no_processes(cohort: Path, tmp_p
     assert not (tmp_path / "mine" / "participants.tsv").exists()
     simulate_cohort(tmp_path / "mine", CONFIG, num_workers=1)
     assert _digests(tmp_path / "mine") == _digests(cohort)
+
+
+def test_two_at_once_wait_for_each_other(cohort: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    with ThreadPoolExecutor(1) as thread:
+        waiting: list[Future[Path]] = []
+
+        def interrupt(done: int, total: int) -> None:
+            if done == 0:  # the other comes while this one works
+                waiting.append(thread.submit(simulate_cohort, mine, CONFIG, num_workers=1))
+            if done == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            simulate_cohort(mine, CONFIG, num_workers=1, progress=interrupt)
+        waiting[0].result(timeout=120)
+    assert _digests(mine) == _digests(cohort)
 
 
 def test_another_config_is_refused_by_name(cohort: Path) -> None:

@@ -57,7 +57,7 @@ def claim(directory: Path, config: VirtualCohortConfig) -> None:
     path = directory / DESCRIPTION
     if path.exists():
         _check_same(path, config)
-    elif sorted(entry.name for entry in directory.iterdir() if entry.name != PARTIAL):
+    elif any(directory.iterdir()):
         raise UserError(f"{directory} is not empty and holds no virtual cohort: name a new or empty folder")
     else:
         write_text(path, _json(_description(config)))
@@ -69,8 +69,9 @@ def exclusive(directory: Path) -> Iterator[Path]:
     from filelock import FileLock
 
     scratch = directory / PARTIAL
-    scratch.mkdir(exist_ok=True)
-    with FileLock(scratch / "lock"):
+    with FileLock(directory / ".lock"):  # stays: who waits for a lock that is deleted holds nothing
+        shutil.rmtree(scratch, ignore_errors=True)  # a killed process left it
+        scratch.mkdir()
         try:
             yield scratch
         finally:
