@@ -257,6 +257,8 @@ class _Store:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        if not settings.uri.startswith("http"):
+            _try_database(settings.uri)
         self._settings, self._directory = settings, directory
         self._client = MlflowClient(tracking_uri=settings.uri)
         self._experiment = ""
@@ -407,6 +409,17 @@ class _Store:
             self.problems["batch"] = f"run {run_id} does not take a value ({_short(error)})."
 
 
+def _try_database(uri: str) -> None:
+    """Raises at once if the database does not answer: MLflow would try for 100 seconds."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
 def _mark(study_key: str) -> str:
     """The part of a study's key that is fit for an address."""
     return study_key.rpartition("-")[2]
@@ -437,6 +450,10 @@ def _reason(settings: TrackingSettings, error: Exception) -> str:
         return str(error)
     if isinstance(error, Timeout):
         return "MLflow: a `cov-study sync` is at work on this study."
+    if isinstance(error, ModuleNotFoundError):
+        return f"MLflow at {settings.masked_uri} needs the package {error.name}; install `cov-study[postgresql]`."
+    if any(code in str(error) for code in ("error code 401", "error code 403", "UNAUTHENTICATED", "PERMISSION_DENIED")):
+        return f"MLflow at {settings.masked_uri} asks who you are: set MLFLOW_TRACKING_USERNAME and _PASSWORD."
     return f"MLflow at {settings.masked_uri} does not answer ({_short(error)})."
 
 

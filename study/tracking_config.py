@@ -133,7 +133,7 @@ def _default_uri() -> str:
 
 
 def _absolute(uri: str, source: Path, key: str) -> str:
-    """The URI with an absolute SQLite file; a trial's or server's working directory may be another."""
+    """The URI with an absolute SQLite file (a server's working directory may be another) and a driver."""
     scheme = uri.partition(":")[0] if "://" in uri else ""
     if scheme == "sqlite":
         return f"sqlite:///{Path(unquote(uri.removeprefix('sqlite:///'))).expanduser().absolute()}"
@@ -142,6 +142,8 @@ def _absolute(uri: str, source: Path, key: str) -> str:
         raise UserError(
             f"{source}: `{key}` is {scrub(uri)!r}; write sqlite:///FILE, postgresql://HOST/DATABASE or http://HOST:PORT."
         )
+    if scheme == "postgresql":  # SQLAlchemy's default driver is another one from version to version
+        uri = uri.replace("postgresql://", "postgresql+psycopg://", 1)
     return uri
 
 

@@ -111,7 +111,7 @@ def test_with_auth_only_who_knows_the_password_gets_in(
             assert answer.status == 200
         assert "a long enough one" not in (tmp_path / "server.log").read_text()
 
-        with pytest.raises(UserError) as refused:
+        with pytest.raises(UserError, match="set MLFLOW_TRACKING_USERNAME and _PASSWORD") as refused:
             study_sync(study, server)
         assert "\n" not in str(refused.value)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")

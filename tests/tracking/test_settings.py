@@ -94,7 +94,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 )
 def test_credentials_never_show(uri: str, tmp_path: Path) -> None:
     settings = load("", tmp_path / "m.yml", MLFLOW_TRACKING_URI=uri)
-    assert settings.uri == uri
+    assert settings.uri == uri.replace("postgresql:", "postgresql+psycopg:")
     assert "pa%2Fss" not in settings.masked_uri
     assert "***" in settings.masked_uri
     assert "pa%2Fss" not in scrub(f"could not reach {uri}/api/2.0, giving up")
@@ -113,6 +113,6 @@ def test_secrets_of_the_environment_are_scrubbed() -> None:
 
 def test_the_server_shows_what_the_studies_write(tmp_path: Path) -> None:
     team = load("server: {store: 'postgresql://db/mlflow'}", tmp_path / "m.yml", MLFLOW_TRACKING_URI="http://s:5000")
-    assert team.store == "postgresql://db/mlflow"
+    assert team.store == "postgresql+psycopg://db/mlflow"
     assert load("", tmp_path / "m.yml").store == f"sqlite:///{tmp_path}/mlflow.db"
     assert load("", tmp_path / "m.yml", MLFLOW_TRACKING_URI="http://s:5000").store == f"sqlite:///{tmp_path}/mlflow.db"
