@@ -10,9 +10,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -30,6 +29,8 @@ _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 _HEADER_BYTES = 540
 _CHUNK_BYTES = 1 << 17
 _TRAILING_BYTES = 1 << 20
+# Of a voxel, against the box of its three sides: 0 where the sides lie in a plane.
+_MIN_RELATIVE_VOLUME = 1e-3
 # Deflate cannot pack tighter (zlib technical details: 1032:1).
 _MAX_DEFLATE_RATIO = 1032
 
@@ -77,10 +78,8 @@ class Volume:
 
 def load_grid(path: Path) -> Grid:
     """Reads the header alone."""
-    with _opened(path) as (file, packed):
-        header = _header(path, file, packed)
-        _check_header(path, header)
-    return _grid(path, header)
+    with _opened(path) as pieces:
+        return _grid(path, _header(path, _take(pieces, _HEADER_BYTES)))
 
 
 def load_volume(path: Path) -> Volume:
@@ -127,8 +126,8 @@ def _fill_nonfinite(path: Path, data: np.ndarray) -> tuple[np.ndarray, tuple[str
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
-    """The open file, and whether it is gzip-compressed (told by its first bytes, not by its name)."""
+def _opened(path: Path) -> Iterator[Iterator[bytes]]:
+    """The content of the file in pieces, unpacked where it is gzip (told by its first bytes, not by its name)."""
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: is a folder or device, not a NIfTI file; give the file itself")
@@ -141,7 +140,8 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
             if b"annex/objects" in head:
                 raise UserError(f"{path}: is a git-annex pointer, not the image; run git annex get")
             file.seek(0)
-            yield file, head.startswith(b"\x1f\x8b")
+            chunks = iter(partial(file.read, _CHUNK_BYTES), b"")
+            yield _unpacked(path, chunks) if head.startswith(b"\x1f\x8b") else chunks
     except FileNotFoundError as error:
         why = "a link to a file that is not here; fetch its content" if path.is_symlink() else "no such file"
         raise UserError(f"{path}: {why}") from error
@@ -151,29 +151,58 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
         raise UserError(f"{path}: damaged gzip stream ({error}); copy it again") from error
 
 
+def _unpacked(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of one or more gzip members, checksums verified, in pieces of bounded size."""
+    stream = None
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if stream is None:
+                # Zeros may pad the end, and more members follow, as the gzip module reads it.
+                rest = rest.lstrip(b"\0")
+                stream = zlib.decompressobj(wbits=31) if rest else None
+                continue
+            yield stream.decompress(rest, _CHUNK_BYTES)
+            rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+            stream = None if stream.eof else stream
+    if stream is not None:
+        yield stream.flush()
+        if not stream.eof:
+            raise UserError(f"{path}: truncated: the gzip stream ends too early; copy it again")
+
+
+def _take(pieces: Iterator[bytes], num_bytes: int) -> bytearray:
+    """At least so many bytes, if there are."""
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) >= num_bytes:
+            break
+    return content
+
+
 def _read(path: Path) -> tuple[np.ndarray, Grid]:
     """The whole volume as float32 (X, Y, Z) as stored, and its grid."""
-    with _opened(path) as (file, packed):
-        header = _header(path, file, packed)
-        num_bytes = _check_header(path, header)
+    with _opened(path) as pieces:
+        content = _take(pieces, _HEADER_BYTES)
+        header = _header(path, content)
+        num_bytes = header.get_data_offset() + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
         num_stored = path.stat().st_size
-        if num_bytes > num_stored * (_MAX_DEFLATE_RATIO if packed else 1):
+        if num_bytes > num_stored * _MAX_DEFLATE_RATIO:
             raise UserError(
-                f"{path}: truncated: the header promises {num_bytes} bytes, which a file of {num_stored} "
-                f"bytes cannot hold; copy it again"
+                f"{path}: truncated: the header promises {num_bytes} bytes, which a file of {num_stored} bytes "
+                f"cannot hold; copy it again"
             )
-        file.seek(0)
-        content = _gunzip(path, file, num_bytes + _TRAILING_BYTES) if packed else file.read(num_bytes)
+        for piece in pieces:
+            content += piece
+            if len(content) > num_bytes + _TRAILING_BYTES:
+                raise UserError(f"{path}: holds more bytes than its header says; export it again")
     if len(content) < num_bytes:
         raise UserError(f"{path}: truncated: {len(content)} of {num_bytes} bytes are there; copy it again")
     grid = _grid(path, header)
     try:
         stored = np.ndarray(
-            grid.stored_shape,
-            header.get_data_dtype(),
-            buffer=content,
-            offset=header.get_data_offset(),
-            order="F",
+            grid.stored_shape, header.get_data_dtype(), buffer=content, offset=header.get_data_offset(), order="F"
         )
         with np.errstate(over="ignore"):
             return apply_read_scaling(stored, *header.get_slope_inter()).astype(np.float32), grid
@@ -181,34 +210,11 @@ def _read(path: Path) -> tuple[np.ndarray, Grid]:
         raise UserError(f"{path}: its header is wrong ({error}); export it again") from error
 
 
-def _gunzip(path: Path, file: BinaryIO, limit: int) -> bytearray:
-    """The content of a gzip file of one or more members, checksums verified, at most `limit` bytes."""
-    content = bytearray()
-    stream = None
-    while chunk := file.read(_CHUNK_BYTES):
-        while chunk:
-            if stream is None:
-                # Members may follow each other, and zeros may pad the end (as the gzip module reads it).
-                chunk = chunk.lstrip(b"\0")
-                stream = zlib.decompressobj(wbits=31) if chunk else None
-                continue
-            content += stream.decompress(chunk, limit + 1 - len(content))
-            if len(content) > limit:
-                raise UserError(f"{path}: holds more bytes than its header says; export it again")
-            chunk = stream.unused_data
-            stream = None if stream.eof else stream
-    if stream is not None:
-        raise UserError(f"{path}: truncated: the gzip stream ends too early; copy it again")
-    return content
-
-
 # The header
 
 
-def _header(path: Path, file: BinaryIO, packed: bool) -> nib.Nifti1Header:
-    head = file.read(_CHUNK_BYTES if packed else _HEADER_BYTES)
-    if packed:
-        head = zlib.decompressobj(wbits=31).decompress(head, _HEADER_BYTES)
+def _header(path: Path, head: bytearray) -> nib.Nifti1Header:
+    """The header at the start of a file, checked."""
     kinds = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
     for order in ("little", "big"):
         kind = kinds.get(int.from_bytes(head[:4], order))
@@ -216,7 +222,10 @@ def _header(path: Path, file: BinaryIO, packed: bool) -> nib.Nifti1Header:
             magic = head[344:348] if kind is nib.Nifti1Header else head[4:8]
             if magic[:3] not in (b"n+1", b"n+2"):
                 raise UserError(f"{path}: is half of an Analyze or NIfTI pair (.hdr, .img); convert it to one .nii.gz")
-            return kind(head[: kind.sizeof_hdr], endianness="<" if order == "little" else ">", check=False)
+            block = bytes(head[: kind.sizeof_hdr])
+            header = kind(block, endianness="<" if order == "little" else ">", check=False)
+            _check(path, header)
+            return header
     if len(head) < nib.Nifti1Header.sizeof_hdr:
         raise UserError(f"{path}: truncated: too short for a NIfTI header; copy it again")
     raise UserError(f"{path}: is not a NIfTI file; convert it (DICOM: dcm2niix)")
@@ -227,8 +236,8 @@ def _grid(path: Path, header: nib.Nifti1Header) -> Grid:
     return Grid(path=path, stored_shape=(x, y, z), stored_affine=header.get_best_affine())
 
 
-def _check_header(path: Path, header: nib.Nifti1Header) -> int:
-    """Refuses what cannot be one real 3-D image with an orientation; returns the bytes the file must hold."""
+def _check(path: Path, header: nib.Nifti1Header) -> None:
+    """Refuses what cannot be one real 3-D image with an orientation."""
 
     def refuse(what: str) -> UserError:
         return UserError(f"{path}: {what}")
@@ -263,9 +272,10 @@ def _check_header(path: Path, header: nib.Nifti1Header) -> int:
         if int(header["qform_code"]) <= 0 and int(header["sform_code"]) <= 0:
             raise refuse("its header has no orientation (qform and sform codes are 0); export it again, or set one")
         affine = header.get_best_affine()
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        with np.errstate(over="ignore", invalid="ignore"):
+            volume = abs(np.linalg.det(affine[:3, :3])) / np.prod(voxel_sizes(affine))
+        if not np.isfinite(affine).all() or not volume > _MIN_RELATIVE_VOLUME:
             raise refuse("its affine is singular or not finite; export it again, or set one")
-        return header.get_data_offset() + math.prod(shape) * dtype.itemsize
     except UserError:
         raise
     except (HeaderDataError, ValueError, KeyError) as error:
