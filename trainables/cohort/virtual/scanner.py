@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from trainables.cohort.virtual.protocol import Protocol
 
+_BRIGHTEST_PERCENTILE = 99.95  # the large sinuses, whatever the lesion
+
 
 def spoiled_gradient_echo(
     protocol: Protocol, concentration: ArrayLike, t1_seconds: ArrayLike, proton_density: ArrayLike
@@ -29,7 +31,7 @@ def spoiled_gradient_echo(
 
 
 def automatic_gains(signals: list[NDArray], compensation: float) -> NDArray[np.float64]:
-    """The gain that a scanner chooses for each scan of a pair, by the brightest thousandth of the head.
+    """The gain that a scanner chooses for each scan of a pair, by the brightest of the head.
 
     A series is scaled to its largest signals, so when vessels and tumours have washed out, the same brain is stored
     brighter. Only the ratio of the two gains matters (the images are in no unit): their product is 1.
@@ -38,7 +40,7 @@ def automatic_gains(signals: list[NDArray], compensation: float) -> NDArray[np.f
         signals: The two scans, (N,) voxels each.
         compensation: 1 brings the brightest signals to one level, 0 leaves them; between, in the logarithm.
     """
-    brightest = np.log([np.percentile(signal, 99.9) for signal in signals])
+    brightest = np.log([np.percentile(signal, _BRIGHTEST_PERCENTILE) for signal in signals])
     return np.exp(compensation * (brightest.mean() - brightest))
 
 
