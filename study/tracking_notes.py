@@ -18,18 +18,20 @@ def study_note(state: StudyState, summary: Mapping[str, Any] | None) -> str:
     """Description of a study's run; `summary` is the report's `summary.json` once there is one."""
     info, cohort = state.info, state.info.get("cohort") or {}
     key = incumbent_key(state)
+    links = [f"[Quality against cost]({chart([key], arms=True)})", f"[Trials, grouped by arm]({TRIALS_TABLE})"]
+    if summary:
+        links.append(f"[Report]({FILES}/report/index.html)")
     return "\n\n".join(
         [
-            f"**{info.get('name', 'study')}**: are automatically weighted losses as good as hand-tuned ones, and what "
-            f"does each cost? Terms: {', '.join(info.get('terms') or [])}. Models are selected by "
-            f"`{info.get('objective')}`"
+            f"**{' · '.join(links)}**",  # the UI folds all but the first lines away
+            *_verdict(summary),
+            f"Are automatically weighted losses as good as hand-tuned ones, and what does each cost? "
+            f"Terms: {', '.join(info.get('terms') or [])}. Models are selected by `{info.get('objective')}`"
             + (f", {cohort['num_subjects']} subjects" if cohort.get("num_subjects") else "")
             + (", **simulated**." if cohort.get("simulated") else "."),
-            *_verdict(summary),
-            f"**[Quality against cost]({chart([key], arms=True)})**: `{key}` of every arm. The x axis, the step, is "
-            "the device-seconds paid so far, so each curve is what one has in hand after paying that much. It follows "
-            "one replicate or seed of each arm; the others are `incumbent_r1/...` and so on.",
-            f"**[Trials, grouped by arm]({TRIALS_TABLE})**: there the x axis of every chart is the epoch.",
+            f"Quality against cost is `{key}` of every arm. The x axis, the step, is the device-seconds paid so far, "
+            "so each curve is what one has in hand after paying that much. It follows one replicate or seed of each "
+            "arm; the others are `incumbent_r1/...` and so on. On the trials' runs the x axis is the epoch.",
             *state.notes,
         ]
     )[:8000]
@@ -62,5 +64,4 @@ def _verdict(summary: Mapping[str, Any] | None) -> list[str]:
     if not summary:
         return ["The verdict comes here when the study has finished."]
     words = summary.get("verdict") or {}
-    sentences = [str(words[part]) for part in ("headline", "cost", "break_even") if words.get(part)]
-    return [*sentences, f"[The whole report]({FILES}/report/index.html)"]
+    return [str(words[part]) for part in ("headline", "cost", "break_even") if words.get(part)]

@@ -230,13 +230,16 @@ class Runs:
             self._log_epoch(trial, now)
         if trial.role == "confirmation":
             return
-        strand = self._strand(trial)
+        strand, paid_seconds = self._strand(trial), self._paid(self._strand(trial), time)
         if value is not None and self._better(value, strand.values.get(self.state.info["objective"])):
+            # Until now the former incumbent was the best in hand: the curve is a staircase, not a slope.
+            self._log_incumbent(trial, strand, now - 1, paid_seconds)
             strand.incumbent = trial.key
             strand.values = {k: v for k, v in measurement["metrics"].items() if k.startswith("val/")}
-        if strand.incumbent:
-            weights = measurement["weights"] if strand.incumbent == trial.key else {}
-            self._log_incumbent(trial, strand, weights, now, self._paid(strand, time))
+            self._log_incumbent(trial, strand, now, paid_seconds)
+        if strand.incumbent == trial.key:
+            weights = {f"{strand.prefix}/weight_{term}": value for term, value in measurement["weights"].items()}
+            self._touch(self._arm_key(trial.arm)).log(weights, now, round(paid_seconds))
 
     def _log_epoch(self, trial: Trial, now: int) -> None:
         if not trial.measurements:
@@ -246,19 +249,17 @@ class Runs:
         cost = {f"cost/{name}": value for name, value in _total_cost(trial).items()}
         self._touch(self._trial_key(trial)).log(last["metrics"] | weights | cost, now, last["epoch"])
 
-    def _log_incumbent(
-        self, trial: Trial, strand: _Strand, weights: dict[str, float], now: int, paid_seconds: float
-    ) -> None:
+    def _log_incumbent(self, trial: Trial, strand: _Strand, now: int, paid_seconds: float) -> None:
         values = {f"{strand.prefix}/{key.replace('/', '_')}": value for key, value in strand.values.items()}
-        values |= {f"{strand.prefix}/weight_{term}": value for term, value in weights.items()}
         self._touch(self._arm_key(trial.arm)).log(values, now, round(paid_seconds))
 
     def _end_attempt(self, trial: Trial, now: int) -> None:
         self._pay(trial)
         attempt = trial.attempts[-1]
         arm = self._touch(self._arm_key(trial.arm))
-        if trial.role != "confirmation" and (strand := self._strand(trial)).incumbent:
-            self._log_incumbent(trial, strand, {}, now, self._paid(strand, now / 1000))
+        if trial.role != "confirmation":
+            strand = self._strand(trial)
+            self._log_incumbent(trial, strand, now, self._paid(strand, now / 1000))
         seconds = self._arm_seconds[trial.arm]
         # Not `cost/`: a table grouped by arm averages equal keys, and this is a sum.
         paid = {f"paid/{part}_device_seconds": value for part, value in seconds.items()}

@@ -46,13 +46,13 @@ def resolve(text: str, *, experiment: str, run_id: str, arms: Sequence[str], vie
 def trials_view(study_key: str, objective: str) -> dict[str, Any]:
     """State of the UI's run table: the trials of a study, grouped by arm, best first."""
     best = f"best/{objective.replace('/', '_')}"
-    columns = ["attributes.`Source`", f"metrics.`{best}`", "metrics.`test/psnr`", "metrics.`cost/device_seconds`"]
+    metrics = (best, objective.replace("val/", "test/"), "cost/device_seconds")
     return {
         "searchFilter": f"tags.study_key = '{study_key}' and tags.level = 'trial'",
         "orderByKey": f"metrics.`{best}`",
         "orderByAsc": False,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "arm"}]},
-        "selectedColumns": [*columns[1:], "params.`role`", "params.`seed`", "params.`state`"],
+        "selectedColumns": [*(f"metrics.`{key}`" for key in metrics), "params.`role`", "params.`state`"],
         "runsHiddenMode": "SHOW_ALL",
     }
 

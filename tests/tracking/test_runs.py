@@ -78,7 +78,7 @@ def test_incumbent_against_device_seconds_by_hand() -> None:
     s.measure("b", 40.0, 2, 31.0, held=10.0)  # a 15, b 10: 25; b is better
     s.end("a", 41.0)  # a 15.5, b 10.5: 26
     s.end("b", 50.0)  # a 15.5, b 15: 30.5
-    assert s.points("incumbent/val_psnr", "tuned") == [(5, 30.0), (15, 30.0), (25, 31.0), (26, 31.0), (30, 31.0)]
+    assert s.points("incumbent/val_psnr", "tuned") == [(5, 30.0), (25, 30.0), (25, 31.0), (26, 31.0), (30, 31.0)]
     # Weights of the incumbent trial, where it measures.
     assert s.points("incumbent/weight_ssim", "tuned") == [(5, 0.75), (25, 0.75)]
     assert s.points("paid/device_seconds", "tuned") == [(1, 15.5), (2, 30.5)]
@@ -91,7 +91,8 @@ def test_a_goal_of_min_is_respected() -> None:
     s.measure("a", 10.0, 1, 3.0, held=10.0)
     s.measure("a", 20.0, 2, 4.0, held=20.0)
     s.measure("a", 30.0, 3, None, held=30.0)  # not finite
-    assert s.points("incumbent/val_psnr", "tuned") == [(10, 3.0), (20, 3.0), (30, 3.0)]
+    s.end("a", 31.0)
+    assert s.points("incumbent/val_psnr", "tuned") == [(10, 3.0), (31, 3.0)]
     assert s.points("val/psnr", "tuned", "a") == [(1, 3.0), (2, 4.0)]
 
 
@@ -240,7 +241,7 @@ def test_how_deep_to_mirror(depth: str) -> None:
     s.start("c", 23.0, role="confirmation", seed=1)
     s.add("scores", 24.0, trial="c", scores={"sub0": {"mask": {"psnr": 20.0}}})
     s.add("finished", 25.0)
-    assert s.points("incumbent/val_psnr", "tuned") == [(10, 30.0), (20, 31.0), (21, 31.0)]
+    assert s.points("incumbent/val_psnr", "tuned") == [(10, 30.0), (20, 30.0), (20, 31.0), (21, 31.0)]
     assert s.points("test/psnr", "tuned") == [(1, 20.0)]
     assert s.run("tuned").tags["incumbent_r0"] == "a"
     if depth == "arms":
