@@ -14,11 +14,12 @@ import numpy as np
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.digests import Digests, digest_files, find_copies
 from trainables.cohort.geometry import Geometry, as_slices, bounding_box
-from trainables.cohort.layout import Cohort, Problem, Subject, find_cohort
+from trainables.cohort.layout import Cohort, Subject, find_cohort
 from trainables.cohort.manifest import SPLITS
 from trainables.cohort.nifti import Volume, load_mask, load_volume
 from trainables.cohort.pairs import align_target, find_lesion, find_mask, find_range, grid_difference
-from trainables.cohort.prepare import NUM_THREADS, pseudonyms
+from trainables.cohort.prepare import pseudonyms
+from trainables.cohort.problems import NUM_THREADS, Problem, Progress
 from trainables.cohort.splits import assign_splits
 from trainables.errors import UserError
 
@@ -56,7 +57,7 @@ class CohortReport:
         return not self.problems
 
 
-def check(path: Path, config: CohortConfig, *, progress: Callable[[int, int], None] | None = None) -> CohortReport:
+def check(path: Path, config: CohortConfig, *, progress: Progress | None = None) -> CohortReport:
     """Reads every file of a cohort as `prepare` would.
 
     Args:

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.cohort.layout import Problem, Subject
+from trainables.cohort.layout import Subject
+from trainables.cohort.problems import Problem
 from trainables.errors import UserError
 
 Digests = tuple[str, str, str | None, str | None]

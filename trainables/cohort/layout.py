@@ -12,6 +12,7 @@ from typing import Any
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.manifest import check_split, read_participants, read_table, require_columns
+from trainables.cohort.problems import Problem
 from trainables.errors import UserError
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -35,14 +36,6 @@ class Subject:
     def label(self) -> str:
         """Id and scan, as shown inside the cohort's own folder."""
         return f"{self.id} {self.scan}".strip()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What is wrong with a subject's files, in one line that names the file and what would help."""
-
-    subject: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The one slice that stands for a subject in pictures."""
 
-from trainables.cohort.prepare import PreparedCohort, PreparedSubject
+from trainables.cohort.prepared import PreparedCohort, PreparedSubject
 
 
 def sample_slice(cohort: PreparedCohort, subject: PreparedSubject) -> int:

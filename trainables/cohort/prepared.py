@@ -1,0 +1,56 @@
+"""A cohort ready to learn from: slices of all subjects in a few arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainables.cohort.geometry import Geometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSubject:
+    """Rows [start, stop) of the arrays belong to this subject (to one scan of it, if there are several)."""
+
+    pseudonym: str
+    split: str
+    start: int
+    stop: int
+    geometry: Geometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCohort:
+    """Slices of all subjects. Intensities: the source's low and high percentile are 0 and 1, not clipped.
+
+    The arrays are memory-mapped and read-only; pickled, they travel as plain arrays.
+    """
+
+    source: np.ndarray
+    """float32 (S, H, W), H and W multiples of 8."""
+    target: np.ndarray
+    """float32 (S, H, W), on the source's scale."""
+    mask: np.ndarray
+    """bool (S, H, W)."""
+    lesion: np.ndarray | None
+    """bool (S, H, W); None where no subject has a lesion mask."""
+    subjects: tuple[PreparedSubject, ...]
+    provenance: dict[str, Any]
+    """What was done, for the record; JSON, without identifiers."""
+    neighbours: int = 0
+
+    def split(self, name: str) -> tuple[PreparedSubject, ...]:
+        """The subjects of `train`, `validation` or `test`."""
+        return tuple(subject for subject in self.subjects if subject.split == name)
+
+    def inputs(self, rows: np.ndarray) -> np.ndarray:
+        """Source slices with their neighbours as channels, float32 (len(rows), 1 + 2 * neighbours, H, W).
+
+        At a subject's first and last slice the slice itself stands in for what lies beyond.
+        """
+        starts = np.array([subject.start for subject in self.subjects])
+        stops = np.array([subject.stop for subject in self.subjects])
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        offsets = np.arange(-self.neighbours, self.neighbours + 1)
+        around = np.clip(np.asarray(rows)[:, None] + offsets, starts[owner, None], stops[owner, None] - 1)
+        return self.source[around]
