@@ -67,9 +67,7 @@ def _fill(
     if any(subject.lesion for subject in subjects):
         dtypes["lesion"] = np.bool_
     arrays = {name: _allocate(folder / f"{name}.npy", shape, dtype) for name, dtype in dtypes.items()}
-    place = {
-        subject: (box, edges[i], edges[i + 1]) for i, (subject, box) in enumerate(zip(subjects, boxes, strict=True))
-    }
+    places = dict(zip(subjects, zip(boxes, edges[:-1], edges[1:], strict=True), strict=True))
 
     def write(subject: Subject) -> dict[str, Any]:
         box, start, stop = places[subject]
