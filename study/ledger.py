@@ -37,8 +37,8 @@ def paid(state: StudyState, arm: str) -> dict[str, float]:
     """Device-seconds of an arm over all attempts: complete, pruned, failed, lost and repeated ones.
 
     Returns:
-        `search` (trials that looked for weights), `confirmation` (the incumbent trained again), `training` (the
-        trainings of an arm that needs no search, all seeds), `total`.
+        `search` (trials that looked for weights), `confirmation` (the incumbent trained again), `training` (all
+        seeds of an arm that needs no search), `total`.
     """
     sums = {"search": 0.0, "confirmation": 0.0, "training": 0.0}
     for trial in state.of_arm(arm):
@@ -69,7 +69,7 @@ def attempt_rows(state: StudyState) -> Iterator[Row]:
 
 
 def trial_rows(state: StudyState) -> Iterator[Row]:
-    """One row a trial: what it was, the weights and validation metrics of the kept model, test means in mask, cost."""
+    """One row a trial: what it was, weights and validation of the kept model, test means in mask, cost."""
     for trial in state.trials.values():
         kept = selected(state, trial)
         metrics, weights = (kept["metrics"], kept["weights"]) if kept else ({}, {})
@@ -102,7 +102,7 @@ def subject_rows(state: StudyState) -> Iterator[Row]:
 
 
 def write_ledger(state: StudyState, directory: Path) -> None:
-    """Writes `trials.csv`, `subjects.csv` and `ledger.csv` into a study's directory, each whole or not at all."""
+    """Writes `trials.csv`, `subjects.csv`, `ledger.csv` into a study's directory, each whole or not at all."""
     _write(directory / "trials.csv", _trial_columns(state), trial_rows(state))
     _write(directory / "subjects.csv", SUBJECT_COLUMNS, subject_rows(state))
     _write(directory / "ledger.csv", LEDGER_COLUMNS, attempt_rows(state))

@@ -1,9 +1,9 @@
 """What a search was worth at each budget: incumbents, tuning curves, break-even, regret and Pareto fronts.
 
-Symbols: `v` validation value, `t` test value, `c` cost of a trial in device-seconds, `n` trials, `k` trials spent.
-Everything here wants quality oriented so that **larger is better** (`oriented`); costs are smaller-is-better.
-Trials are *exchangeable* if any order of them was equally likely, as in random search. A search that learns from its
-earlier trials (TPE) is not: of it only the order that was observed means anything.
+Symbols: `v` validation value, `t` test value, `c` cost of a trial in device-seconds, `n` trials, `k` trials
+spent. Quality is oriented so that **larger is better** (`oriented`); of costs, smaller is better. Trials are
+*exchangeable* if any order of them was equally likely, as in random search. A search that learns from its earlier
+trials (TPE) is not: of it only the order that was observed means anything.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def oriented(values: ArrayLike, goal: str) -> Floats:
 
 
 def running_incumbent(v: ArrayLike) -> NDArray[np.int64]:
-    """Index of the best value so far after each trial (n,), the earlier one in a tie; -1 while none is finite.
+    """Index of the best value so far after each trial (n,): the earlier one in a tie, -1 while none is finite.
 
     `i*(b) = argmax {v_i : e_i <= b}` with the trials in order of their end `e`.
     """
@@ -35,8 +35,8 @@ def running_incumbent(v: ArrayLike) -> NDArray[np.int64]:
 def best_of_k_weights(n: int, k: int) -> Floats:
     """Probability (n,) that the i-th smallest of n values is the best of k drawn without replacement.
 
-    `C(i-1, k-1) / C(n, k)`, i = 1..n, by the recurrence `w_{i-1} = w_i (i - k) / (i - 1)`, `w_n = k / n`, which
-    neither overflows nor cancels.
+    `C(i-1, k-1) / C(n, k)`, i = 1..n, by the recurrence `w_{i-1} = w_i (i - k) / (i - 1)`, `w_n = k / n`,
+    which neither overflows nor cancels.
     """
     if not 1 <= k <= n:
         raise ValueError(f"k = {k} is not in 1..{n}")
@@ -48,9 +48,10 @@ def best_of_k_weights(n: int, k: int) -> Floats:
 def expected_best(v: ArrayLike, ks: ArrayLike, t: ArrayLike | None = None) -> Floats:
     """Unbiased estimate of the expected best of k exchangeable trials, for each k.
 
-    `sum_i v_(i) C(i-1, k-1) / C(n, k)` (Dodge et al. 2019, in the without-replacement form of Tang et al. 2020).
-    With `t`, the expected *test* value of the trial with the best *validation* value: the same weights on `t`
-    ordered by `v`, with `t` averaged where `v` is tied.
+    `sum_i v_(i) C(i-1, k-1) / C(n, k)`: what Dodge et al. (2019, "Show your work") estimate, in the form without
+    replacement, which is unbiased (Tang et al. 2020, "Showing your work doesn't always work"). With `t`, the
+    expected *test* value of the trial with the best *validation* value: the same weights on `t` ordered by `v`,
+    with `t` averaged where `v` is tied.
 
     Args:
         v: finite values (n,), larger is better.
@@ -70,13 +71,32 @@ def _by_rank(v: Floats, t: Floats) -> Floats:
 
 
 def reach_probability(v: ArrayLike, t: ArrayLike, target: float) -> Floats:
-    """`P_k` for k = 1..n: how probable it is that the incumbent of k exchangeable trials has a test value >= target.
+    """`P_k`, k = 1..n: the probability that the incumbent of k exchangeable trials has a test value >= target.
 
     `P_k = sum_i C(i-1, k-1) / C(n, k) 1[t_[i] >= target]`, `t_[i]` in increasing order of `v`.
     """
     values = np.asarray(v, dtype=float)
     reached = _by_rank(values, (np.asarray(t, dtype=float) >= target).astype(float))
     return np.array([best_of_k_weights(len(values), k) @ reached for k in range(1, len(values) + 1)])
+
+
+EXACT_BAND_TRIALS = 100
+"""Up to so many trials the band is opda's exact one, beyond it the Dvoretzky-Kiefer-Wolfowitz one: wider, instant."""
+
+
+def tuning_band(v: ArrayLike, ks: ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Simultaneous confidence band (low, high) for the *median* best of k exchangeable trials, at each k.
+
+    Lourie, Cho, He 2024, "Show your work with confidence" (`opda`): with this confidence the whole curve of a
+    search that goes on drawing from the same distribution lies inside. An end is infinite where n trials cannot
+    bound it.
+    """
+    from opda.nonparametric import EmpiricalDistribution
+
+    values = np.asarray(v, dtype=float)
+    method = "ld_equal_tailed" if len(values) <= EXACT_BAND_TRIALS else "dkw"
+    low_cdf, _, high_cdf = EmpiricalDistribution.confidence_bands(values, confidence, method=method, n_jobs=1)
+    return high_cdf.quantile_tuning_curve(ks), low_cdf.quantile_tuning_curve(ks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +128,9 @@ def break_even(
 ) -> BreakEven:
     """Break-even of exchangeable trials with unequal costs, over random orders of them.
 
-    For each order the incumbent's test value is a step function of the budget. The answer is the smallest budget at
-    which a share >= rho of the orders has an incumbent that reaches the target. Failed trials (`v` not finite) cost,
-    and are never incumbents.
+    For each order the incumbent's test value is a step function of the budget. The answer is the smallest budget
+    at which a share >= rho of the orders has an incumbent that reaches the target. Failed trials (`v` not finite)
+    cost, and are never incumbents.
 
     Args:
         v, t, costs: (n,) each.
@@ -140,15 +160,11 @@ def break_even(
     if not len(enough):
         return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
     first = order[enough[0]]
-    return BreakEven(
-        rho=rho, device_seconds=float(time[first]), num_trials=float(length[first]), budget=budget
-    )
+    return BreakEven(rho=rho, device_seconds=float(time[first]), num_trials=float(length[first]), budget=budget)
 
 
-def observed_break_even(
-    searches: list[tuple[Floats, Floats, Floats]], target: float, rho: float
-) -> BreakEven:
-    """Break-even of searches in the order in which they went, each (v, t, ends): ends are cumulative device-seconds.
+def observed_break_even(searches: list[tuple[Floats, Floats, Floats]], target: float, rho: float) -> BreakEven:
+    """Break-even of searches as they went, each (v, t, ends) with ends in cumulative device-seconds.
 
     The smallest budget at which a share >= rho of the searches has an incumbent that reaches the target. With one
     search, that is when this search reached it.
@@ -169,7 +185,10 @@ def observed_break_even(
 
 
 def normalised_regret(t: ArrayLike, best: float, equal: float) -> Floats:
-    """Anytime regret `(best - t) / (best - equal)`: 0 at the best known, 1 at equal weights; NaN if those are equal."""
+    """Anytime regret `(best - t) / (best - equal)`: 0 at the best known, 1 at equal weights.
+
+    NaN where nothing is better than equal weights: there is no scale then.
+    """
     span = best - equal
     return (best - np.asarray(t, dtype=float)) / span if span > 0 else np.full(np.shape(t), np.nan)
 
@@ -184,7 +203,7 @@ def area_over_log_cost(ends: ArrayLike, values: ArrayLike) -> float | None:
 
 
 def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.int64]:
-    """Indices of the points that no other point beats in both, by increasing cost; of equal points the first."""
+    """Indices of the points that no other beats in both, by increasing cost; of equal points the first."""
     cost, quality = np.asarray(cost, dtype=float), np.asarray(quality, dtype=float)
     order = np.lexsort((-quality, cost))
     order = order[np.isfinite(cost[order]) & np.isfinite(quality[order])]
@@ -196,7 +215,7 @@ def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.int64]:
 
 
 def hypervolume(cost: ArrayLike, quality: ArrayLike, reference: tuple[float, float]) -> float:
-    """Area dominated by the points and bounded by `reference` (a cost no point should exceed, a quality to beat)."""
+    """Area that the points dominate, bounded by `reference`: the highest cost and the lowest quality that count."""
     cost, quality = np.asarray(cost, dtype=float), np.asarray(quality, dtype=float)
     inside = (cost <= reference[0]) & (quality >= reference[1])
     cost, quality = cost[inside], quality[inside]
@@ -215,7 +234,7 @@ def resampled_speed_ups(
     num_resamples: int = 400,
     num_orders: int = 200,
 ) -> Floats:
-    """Speed-ups `S_rho = b*(rho) / C_CoV` over resampled trials and resampled CoV seeds; infinite where censored.
+    """Speed-ups `S_rho = b*(rho) / C_CoV` over resampled trials and CoV seeds; infinite where censored.
 
     Args:
         search: v, t, costs (n,) of exchangeable trials.

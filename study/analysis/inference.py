@@ -1,7 +1,7 @@
 """Paired statistics over the test subjects. The unit is the subject: slices are not samples.
 
-`d` is the paired difference (N,), candidate minus reference, oriented so that **positive favours the candidate**,
-each side averaged over its seeds beforehand.
+`d` is the paired difference (N,), candidate minus reference, oriented so that **positive favours the
+candidate**, each side averaged over its seeds beforehand.
 """
 
 import warnings
@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 Verdict = Literal["superior", "non-inferior", "inferior", "inconclusive", "not testable"]
 
 ROUND_DECIMALS = 9
-"""Differences are rounded before ranking, so that ties are ties and not rounding noise (see `scipy.stats.wilcoxon`)."""
+"""Differences are rounded before ranking: a tie is a tie, not rounding noise (see `scipy.stats.wilcoxon`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A confidence interval; an end is None where the data give none (or, in a ratio, where it is unbounded)."""
+    """A confidence interval; an end is None where the data give none, or where it is unbounded."""
 
     low: float | None
     high: float | None
@@ -46,9 +46,7 @@ class Paired:
     """`(W+ - W-) / (W+ + W-)`, in [-1, 1]."""
 
 
-def paired(
-    d: ArrayLike, *, confidence: float = 0.95, num_resamples: int = 4999, seed: int = 0
-) -> Paired | None:
+def paired(d: ArrayLike, *, confidence: float = 0.95, num_resamples: int = 4999, seed: int = 0) -> Paired | None:
     """Describes paired differences; NaN entries are left out. None if none is left.
 
     Args:
@@ -68,11 +66,11 @@ def paired(
     nothing = Interval(low=None, high=None)
     if n == 1:
         return Paired(
-            num_subjects=1, difference=mean, sd=None, t=nothing, bca=nothing, p_wilcoxon=None, effect_size=None,
-            rank_biserial=None,
+            num_subjects=1, difference=mean, sd=None, t=nothing, bca=nothing, p_wilcoxon=None,
+            effect_size=None, rank_biserial=None,
         )  # fmt: skip
     sd = float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * sd / np.sqrt(n)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * sd / np.sqrt(n))
     rounded = np.round(values, ROUND_DECIMALS)
     spread = bool(np.ptp(rounded) > 0)
     bca = Interval(low=mean, high=mean)
@@ -121,10 +119,8 @@ def judge(interval: Interval, margin: float) -> Verdict:
     return "inferior" if interval.high < -margin else "inconclusive"
 
 
-def noninferiority_power(
-    margin: float, sd: float, n: int, *, difference: float = 0.0, alpha: float = 0.025
-) -> float:
-    """Probability of showing non-inferiority in `n` subjects at a true `difference` (noncentral t, n - 1 df)."""
+def noninferiority_power(margin: float, sd: float, n: int, *, difference: float = 0.0, alpha: float = 0.025) -> float:
+    """Probability of showing non-inferiority in `n` subjects at a true `difference`: noncentral t, n - 1 df."""
     from scipy import stats
 
     critical = stats.t.ppf(1 - alpha, n - 1)
@@ -132,12 +128,10 @@ def noninferiority_power(
 
 
 def margin_for_power(sd: float, n: int, *, power: float = 0.8, alpha: float = 0.025) -> float:
-    """The smallest margin that non-inferiority would be shown within, with this power, were there no difference."""
+    """The smallest margin within which non-inferiority would be shown with this power, were nothing different."""
     from scipy import optimize
 
-    return float(
-        optimize.brentq(lambda m: noninferiority_power(m, sd, n, alpha=alpha) - power, 0.0, 100.0 * sd)
-    )
+    return float(optimize.brentq(lambda m: noninferiority_power(m, sd, n, alpha=alpha) - power, 0.0, 100.0 * sd))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -170,12 +164,12 @@ def mixed_model(
     Args:
         candidate: scores (runs, subjects), oriented, without NaN.
         reference: scores (runs, subjects) on the same subjects.
-        confidence: of the interval, which is the larger of statsmodels' normal one and a t interval on
-            `runs - 2` degrees of freedom would be; the latter is given, since runs are few.
+        confidence: of the interval, a t interval on `runs - 2` degrees of freedom: runs are few, and the normal
+            interval of statsmodels would claim too much.
 
     Returns:
-        None with fewer than two runs a side or three subjects (nothing to estimate a run effect from), or where the
-        fit fails.
+        None with fewer than two runs a side or three subjects (nothing to estimate a run effect from), or where
+        the fit fails.
     """
     if min(len(candidate), len(reference)) < 2 or candidate.shape[1] < 3:
         return None
@@ -225,10 +219,10 @@ def mixed_model(
 def log_ratio_interval(
     numerator: ArrayLike, denominator: ArrayLike, *, count: float, confidence: float = 0.95
 ) -> Interval:
-    """Interval of `count * mean(numerator) / mean(denominator)`: what a search of `count` trials costs, in trainings.
+    """Interval of `count * mean(numerator) / mean(denominator)`: a search of `count` trials, in trainings.
 
-    Delta method on the logarithm, with the degrees of freedom of Welch and Satterthwaite, since one side may be three
-    seeds. A side with one value contributes nothing to the width; with one value on both there is no interval.
+    Delta method on the logarithm with the degrees of freedom of Welch and Satterthwaite, since one side may be
+    three seeds. A side with one value adds nothing to the width; with one value on both there is no interval.
     """
     from scipy import stats
 

@@ -15,7 +15,7 @@ from study.ledger import write_ledger
 if TYPE_CHECKING:
     from study.report.figures.style import Drawing
     from study.report.findings import Findings
-    from study.report.tables import Table
+    from study.report.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,34 +47,57 @@ def build_report(directory: Path) -> Verdict:
     from study.report.findings import find
     from study.report.page import render
     from study.report.summary import summarise
-    from study.report.tables import comparison_table, results_table
     from study.report.verdict import put_into_words
 
     findings = find(gather(state))
     words = put_into_words(findings)
     summary = summarise(findings, words)
-    tables = [results_table(findings, region) for region in ("mask", "volume", "lesion")]
-    comparison = comparison_table(findings)
-    if comparison is not None:
-        tables.append(comparison)
-    drawings = _draw(findings, directory)
+    tables, drawings = _tables(findings), _drawings(findings, directory)
     page = render(findings, words, tables, drawings)
     with FileLock(directory / "report.lock"):
         write_ledger(state, directory)
         _swap_in(directory / "report", page, summary, tables, drawings)
     return Verdict(
-        lines=(words.headline, f"{words.cost} {words.break_even}"),
+        lines=words.lines,
         page=directory / "report" / "index.html",
         summary=summary,
     )
 
 
-def _draw(findings: "Findings", directory: Path) -> list["Drawing"]:
-    from study.report.figures import cost_quality, images, weights
+def _tables(findings: "Findings") -> list["Table"]:
+    from study.report.comparison_tables import comparison_tables
+    from study.report.cost_tables import ledger_table, resources_table, searches_table
+    from study.report.tables import results_table
+
+    quality = [results_table(findings, region) for region in ("mask", "volume", "lesion")]
+    costs = [searches_table(findings), ledger_table(findings), resources_table(findings)]
+    return [*quality, *comparison_tables(findings), *(table for table in costs if table is not None)]
+
+
+def _drawings(findings: "Findings", directory: Path) -> list["Drawing"]:
+    from study.report.figures import (
+        cost_quality,
+        differences,
+        images,
+        psnr_ssim,
+        timeline,
+        tuning,
+        weight_space,
+        weights,
+    )
     from study.report.figures.style import styled
 
     with styled():
-        drawings = [cost_quality.draw(findings), weights.draw(findings)]
+        drawings = [
+            cost_quality.draw(findings),
+            tuning.draw(findings),
+            differences.draw_forest(findings),
+            differences.draw_subjects(findings),
+            psnr_ssim.draw(findings),
+            weights.draw(findings),
+            weight_space.draw(findings),
+            timeline.draw(findings),
+        ]
         if findings.evidence.settings.get("images", True):
             drawings += images.draw(findings, directory)
     return [drawing for drawing in drawings if drawing is not None]
@@ -84,7 +107,7 @@ def _swap_in(
     report: Path, page: str, summary: dict[str, Any], tables: list["Table"], drawings: list["Drawing"]
 ) -> None:
     """Writes the folder beside, then puts it in the place of the old one."""
-    from study.report.tables import write_tables
+    from study.report.table import write_tables
 
     beside, old = report.with_name("report.tmp"), report.with_name("report.old")
     for leftover in (beside, old):

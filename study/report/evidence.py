@@ -81,7 +81,7 @@ class ArmEvidence:
         return [trial for trial in self.trials if trial.state == "complete"]
 
     def training_costs(self) -> Floats:
-        """Device-seconds of each training that needs no search (seeds,), what its failures cost shared out."""
+        """Device-seconds of each training that needs no search (seeds,), the cost of failed ones shared out."""
         done = [t.device_seconds for t in self.trials if t.role == "single" and t.state == "complete"]
         wasted = sum(t.device_seconds for t in self.trials if t.role == "single" and t.state == "failed")
         return np.array(done) + (wasted / len(done) if done else 0.0)
@@ -131,7 +131,7 @@ class Evidence:
 
 
 def gather(state: StudyState) -> Evidence:
-    """Collects the arrays of a study. Arms that the plan names but that have no trial yet are there, empty."""
+    """Collects the arrays of a study. Arms that are planned but have no trial yet are there, empty."""
     objective = str(state.info.get("objective", "val/psnr")).removeprefix("val/")
     goal = state.info.get("goal", "max")
     planned = {arm["name"]: arm for arm in state.info.get("arms", [])}
@@ -144,9 +144,7 @@ def gather(state: StudyState) -> Evidence:
         info = planned.get(name) or {"role": _guessed_role(trials)}
         arms[name] = _arm(state, name, info, trials, subjects, objective)
     baselines = {name: _single_run(scores, subjects) for name, scores in state.baselines.items()}
-    return Evidence(
-        state=state, subjects=subjects, arms=arms, baselines=baselines, objective=objective, goal=goal
-    )
+    return Evidence(state=state, subjects=subjects, arms=arms, baselines=baselines, objective=objective, goal=goal)
 
 
 def nanmean(values: Floats) -> Floats:
@@ -155,6 +153,12 @@ def nanmean(values: Floats) -> Floats:
     counts = there.sum(axis=0)
     sums = np.where(there, values, 0.0).sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def mean(values: Floats) -> float | None:
+    """Mean of the finite values, None if there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
 
 
 def _named_or_first(arms: list[ArmEvidence], name: str) -> ArmEvidence | None:
@@ -264,7 +268,4 @@ def _score_arrays(runs: Sequence[Scores], subjects: Sequence[str]) -> dict[str, 
 
 def _single_run(scores: Scores, subjects: Sequence[str]) -> dict[str, dict[str, Floats]]:
     arrays = _score_arrays([scores], subjects)
-    return {
-        region: {metric: values[0] for metric, values in metrics.items()}
-        for region, metrics in arrays.items()
-    }
+    return {region: {metric: values[0] for metric, values in metrics.items()} for region, metrics in arrays.items()}

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from study.report.evidence import Evidence
 from study.report.figures.style import COLOURS, Drawing
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number, seconds, times
-from study.report.tables import Table
+from study.report.quantities import QUANTITIES, count, enumerated, interval_text, seconds, times
+from study.report.table import Table
 from study.report.text import clean
 from study.report.verdict import Words
 
@@ -31,6 +31,7 @@ def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["clean_name"] = clean
     script = (HERE / "page.js").read_text(encoding="utf-8")
     page = environment.get_template("page.html").render(
         css=Markup(_theme() + (HERE / "page.css").read_text(encoding="utf-8")),
@@ -44,14 +45,14 @@ def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: 
         drawings={drawing.name: drawing for drawing in drawings},
         inline={drawing.name: Markup(drawing.inline) for drawing in drawings},
         points={d.name: _json(d.points) for d in drawings if d.points},
-        quantities=QUANTITIES,
         facts=_facts(findings),
         checklist=_checklist(findings.evidence),
         clean=clean,
-        number=number,
-        times=times,
-        seconds=seconds,
         date=_date,
+        enumerated=enumerated,
+        percent=lambda share: f"{share:.0%}",
+        plural=count,
+        times=times,
     )
     # A lone surrogate in a name cannot be written; clean() takes those it sees, and this the rest.
     return page.encode("utf-8", "replace").decode("utf-8")
@@ -79,22 +80,19 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
     objective = findings.decisive.get(evidence.objective)
     if objective is not None:
         quantity, found = QUANTITIES[evidence.objective], objective.paired
-        note = f"{quantity.label}, margin {quantity.format(objective.margin.value)}"
-        if found.t.low is not None and found.t.high is not None:
-            low, high = (number(end, quantity.decimals, signed=True) for end in (found.t.low, found.t.high))
-            note = f"{quantity.label}, 95 % CI {low} to {high}, margin {quantity.format(objective.margin.value)}"
+        note = f"difference in {quantity.label}"
+        if found.t.low is not None:
+            note += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
         facts.append({"value": quantity.format(found.difference, signed=True, unit=True), "note": note})
     ratio = findings.cost_ratio
     if ratio is not None:
-        note = f"a search of {round(ratio.num_trials)} trials for one training"
-        facts.append({"value": times(ratio.value), "note": note})
-        facts.append({"value": seconds(ratio.training), "note": "one automatic training, device time"})
+        facts.append({"value": times(ratio.value), "note": "what one search paid over what one automatic training did"})
     if findings.break_evens:
         first = findings.break_evens[0].result
         if first.device_seconds is None:
             facts.append({"value": f"> {seconds(first.budget)}", "note": "break-even: not reached by the search"})
         else:
-            facts.append({"value": seconds(first.device_seconds), "note": "break-even: the search is as good, less the margin"})
+            facts.append({"value": seconds(first.device_seconds), "note": "break-even of the search, in device time"})
     return facts
 
 
@@ -103,15 +101,37 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
     info = evidence.state.info
     cohort = info.get("cohort") or {}
     splits = cohort.get("splits") or {}
+    provenance = cohort.get("provenance") or {}
+    config = info.get("config") or {}
     seeds = sorted({trial.seed for arm in evidence.arms.values() for trial in arm.judged})
+    searched = sorted({trial.seed for trial in evidence.state.trials.values() if trial.role == "search"})
+    scale = evidence.state.scale or {}
+    objective = QUANTITIES[evidence.objective].label
     rows = [
         ("Cohort", f"{cohort.get('num_subjects', '–')} subjects, {'simulated' if evidence.simulated else 'real'}"),
-        ("Split by subject", ", ".join(f"{name} {size}" for name, size in splits.items())),
-        ("Selection", f"best {QUANTITIES[evidence.objective].label} on validation, in all arms"),
-        ("Seeds judged", ", ".join(map(str, seeds))),
-        ("Data range", "1, fixed; intensities scaled by percentiles of the source inside the mask"),
-        ("Unit of analysis", "test subject; seeds averaged within subject"),
+        ("Split", ", ".join(f"{name} {size}" for name, size in splits.items()) + "; by subject"),
+        (
+            "Selection",
+            f"best {objective} on validation, the same rule in all arms; test subjects are never seen by a search",
+        ),
+        ("Seeds", f"judged under {_listed(seeds)}; searches trained under {_listed(searched)}"),
         ("Terms", ", ".join(evidence.terms)),
+        ("Initial losses", ", ".join(f"{term} {value:.3g}" for term, value in scale.items()) or "–"),
+        ("Preparation", _flat({k: v for k, v in provenance.items() if not isinstance(v, dict)})),
+        (
+            "Data range",
+            "1, fixed: intensities are scaled by percentiles of the source inside the mask, for both images",
+        ),
+        (
+            "Scores",
+            "on the volume, PSNR, SSIM (Gaussian, sigma 1.5) and RMSE inside the mask, over it all, in the lesions",
+        ),
+        ("Statistics", "the subject is the unit; seeds are averaged within a subject; intervals are 95 %"),
+        (
+            "Cost",
+            "wall-clock seconds a device was held times the share held, over all attempts, from when it was taken",
+        ),
+        ("Training", _flat(config.get("training"))),
         ("Hardware", _flat(info.get("hardware"))),
         ("Versions", _flat(info.get("versions"))),
         ("Git revision", str(info.get("git_revision") or "–")),
@@ -119,7 +139,18 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
     return [(name, clean(text)) for name, text in rows]
 
 
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) or "none yet"
+
+
 def _flat(value: Any) -> str:
+    """A nested mapping as one readable line."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
-    return str(value or "–")
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item not in (None, "", {}, [])) or "–"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flat(item) for item in value) + "]"
+    return (
+        f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+        if isinstance(value, int) and value > 9999
+        else str(value or "–")
+    )

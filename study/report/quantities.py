@@ -1,5 +1,6 @@
-"""How the measured quantities are called and printed. Their goals are those of `trainables.metrics.METRICS`."""
+"""How measured quantities are called and printed. Their goals are those of `trainables.metrics.METRICS`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -67,3 +68,15 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.001" if p < 0.001 else number(p, 3)
+
+
+def interval_text(low: float | None, high: float | None, decimals: int) -> str:
+    """`−0.10 to +0.23`, or a dash."""
+    if low is None or high is None:
+        return "–"
+    return f"{number(low, decimals, signed=True)} to {number(high, decimals, signed=True)}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

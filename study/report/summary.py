@@ -4,8 +4,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from study.report.costs import BreakEvenFinding
 from study.report.evidence import ArmEvidence
-from study.report.findings import BreakEvenFinding, Findings
+from study.report.findings import Findings
 from study.report.quantities import QUANTITIES, REGIONS
 from study.report.tables import describe
 from study.report.verdict import Words
@@ -24,7 +25,7 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
         "simulated": evidence.simulated,
         "candidate": evidence.candidate.name if evidence.candidate else None,
         "reference": evidence.reference.name if evidence.reference else None,
-        "verdict": asdict(words),
+        "verdict": asdict(words) | {"lines": list(words.lines)},
         "units": {
             "cost": "device-seconds",
             "metrics": {m: {"unit": q.unit or None, "goal": q.goal} for m, q in QUANTITIES.items()},
@@ -36,9 +37,7 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
         "arms": {name: _arm(arm) for name, arm in evidence.arms.items()},
         "baselines": {name: _test(regions) for name, regions in evidence.baselines.items()},
         "noninferiority": _noninferiority(findings),
-        "pairs": [
-            {"arm": p.arm, "metric": p.metric, "p_holm": p.p_holm, **asdict(p.paired)} for p in findings.pairs
-        ],
+        "pairs": [{"arm": p.arm, "metric": p.metric, "p_holm": p.p_holm, **asdict(p.paired)} for p in findings.pairs],
         "cost_ratio": _cost_ratio(findings),
         "break_even": _break_even(findings),
     }

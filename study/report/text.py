@@ -5,7 +5,10 @@ import unicodedata
 
 def clean(text: str) -> str:
     """The text without control and direction-changing characters, which could garble a file or mislead a reader."""
-    shown = (c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\N{REPLACEMENT CHARACTER}" for c in text)
+    shown = (
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
     return "".join(shown)
 
 

@@ -50,7 +50,7 @@ class FakeStudy:
     report: dict[str, Any] = field(default_factory=dict)
     name: str = "Early to delayed enhancement"
     subject_name: Callable[[int], str] = lambda i: f"test-{i + 1:02d}"
-    devices: Sequence[str] = ("cpu:0", "cpu:1")
+    devices: Sequence[str] = ("Imaginary CPU", "Imaginary CPU")
     seconds: float = 240.0
     seed: int = 0
 
@@ -115,11 +115,9 @@ class _Writer:
 
     def _info(self) -> dict[str, Any]:
         study = self.study
-        arms: list[dict[str, Any]] = [
-            {"name": name, "role": "fixed", "label": name} for name in self._fixed()
-        ]
-        arms += [{"name": name, "role": "tuned", "label": name} for name, _ in study.tuned_arms]
-        arms += [{"name": name, "role": "automatic", "label": name} for name in study.automatic_arms]
+        arms = [{"name": name, "role": "fixed"} for name in self._fixed()]
+        arms += [{"name": name, "role": "tuned"} for name, _ in study.tuned_arms]
+        arms += [{"name": name, "role": "automatic"} for name in study.automatic_arms]
         return {
             "name": study.name,
             "config": {
@@ -143,7 +141,7 @@ class _Writer:
             "arms": arms,
         }
 
-    # --- one trial ----------------------------------------------------------------------------------------------
+    # --- one trial ------------------------------------------------------------------------------------------------
 
     def _trial(
         self,
@@ -169,14 +167,8 @@ class _Writer:
             "number": number,
             "params": params or {},
         }
-        spec = (
-            {"name": "cov", "mode": "full"}
-            if arm == "cov"
-            else {"name": "fixed", "weights": list(final.values())}
-        )
-        events.append(
-            (free, "trial", {"trial": key, "arm": arm, **identity, "weighting": spec, "terms": terms})
-        )
+        spec = {"name": "cov", "mode": "full"} if arm == "cov" else {"name": "fixed", "weights": list(final.values())}
+        events.append((free, "trial", {"trial": key, "arm": arm, **identity, "weighting": spec, "terms": terms}))
         attempts = 2 if study.lose(key) else 1
         epoch, now = 1, free
         for attempt in range(1, attempts + 1):
@@ -228,9 +220,7 @@ class _Writer:
             params = {f"log_ratio/{t}": float(z) for t, z in zip(study.terms[1:], point, strict=True)}
             if number == 0:  # equal weights, before the scale of the terms is known
                 params = {}
-            new = self._trial(
-                key, arm, "search", replicate, params=params, replicate=replicate, number=number
-            )
+            new = self._trial(key, arm, "search", replicate, params=params, replicate=replicate, number=number)
             events += new
             values = [e[2]["metrics"]["val/psnr"] for e in new if e[1] == "measurement"]
             if any(e[1] == "scores" for e in new) or any(e[2].get("state") == "complete" for e in new):
@@ -252,7 +242,7 @@ class _Writer:
                 events += self._trial(key, arm, "confirmation", seed, params=best[2], replicate=replicate)
         return events
 
-    # --- numbers ------------------------------------------------------------------------------------------------
+    # --- numbers --------------------------------------------------------------------------------------------------
 
     def _final_weights(self, arm: str, terms: list[str], params: dict[str, float] | None) -> dict[str, float]:
         if params:
@@ -283,9 +273,7 @@ class _Writer:
         if arm == "cov":
             rng = np.random.default_rng([hash_of(key), epoch])
             early = math.exp(-4.0 * epoch / study.epochs)
-            raw = np.array(list(final.values())) * (1 - early) + early * rng.dirichlet(
-                np.full(len(final), 5.0)
-            )
+            raw = np.array(list(final.values())) * (1 - early) + early * rng.dirichlet(np.full(len(final), 5.0))
             weights = dict(zip(final, (raw / raw.sum()).tolist(), strict=True))
         metrics = {"val/psnr": psnr, "val/ssim": _ssim(psnr, arm), "val/rmse": 10 ** (-psnr / 20), "lr": 1e-3}
         metrics |= {f"loss/{term}": 0.3 * math.exp(-progress) for term in final}

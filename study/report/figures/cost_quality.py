@@ -1,13 +1,27 @@
-"""What does quality cost? Every trial, the searches' incumbents, and the automatic arm, against device-seconds paid."""
+"""What does quality cost? Every trial, the searches' incumbents and the arms, against the device-seconds paid."""
+
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from study.analysis.estimators import oriented, pareto_front, running_incumbent
-from study.report.evidence import ArmEvidence, Evidence
-from study.report.figures.style import LIGHT, MARKERS, Drawing, cloud_is_large, colour_of, finish, new_figure
-from study.report.findings import Findings, mean
+from study.report.costs import Mark, arm_mark
+from study.report.evidence import ArmEvidence, Evidence, Floats, SearchEvidence
+from study.report.figures.labels import Label, place
+from study.report.figures.style import (
+    LIGHT,
+    MARKERS,
+    Drawing,
+    cloud_is_large,
+    colour_of,
+    finish,
+    new_figure,
+    window,
+)
+from study.report.findings import Findings
 from study.report.quantities import QUANTITIES, number, seconds
 from study.report.text import clean, short
 
@@ -19,16 +33,12 @@ Point = tuple[Axes, float, float, str]
 def draw(findings: Findings) -> Drawing:
     """Two panels with the same axis of cost: the test subjects, and the validation subjects that the search saw."""
     evidence = findings.evidence
-    figure = new_figure(9.6, 4.6)
+    figure = new_figure(9.6, 4.5)
     panels = figure.subplots(1, 2, sharex=True)
     points: list[Point] = []
     for axes, split in zip(panels, ("test", "validation"), strict=True):
         points += _panel(axes, findings, split)
-    handles, labels = panels[0].get_legend_handles_labels()
-    more = panels[1].get_legend_handles_labels()
-    known = dict(zip([*labels, *more[1]], [*handles, *more[0]], strict=True))
-    if known:
-        figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=min(5, len(known)))
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
     quantity = QUANTITIES[evidence.objective]
     return finish(
         figure,
@@ -36,132 +46,142 @@ def draw(findings: Findings) -> Drawing:
         name="cost_quality",
         title="Quality against what was paid for it",
         caption=(
-            f"{quantity.label} in mask against device-seconds paid so far (logarithmic). Dots: trials of a search, "
-            "each where the search's bill stood when it ended. Steps: the incumbent, the best validated trial so far. "
-            "Large marks: arms, at what one training cost (tuned: one search), their confirmed mean. Dashed grey: "
-            "Pareto front of the arms. Triangles at the lower edge lie below it."
+            f"{quantity.label} in mask against device-seconds (logarithmic). A search’s trials stand where its bill "
+            "stood when they ended, and its incumbent is the best validated of them so far. An arm stands at what one "
+            "training cost (tuned: one search) and at the mean of its seeds. What is far worse than the arms that "
+            "compete is marked at the lower edge."
         ),
         alt=_alt(findings),
         points=points[:MAX_HOVER_POINTS],
     )
 
 
-def arm_point(arm: ArmEvidence, metric: str, split: str) -> tuple[float, float] | None:
-    """What one use of the arm costs (a training, or a whole search) and its mean quality; None if either is unknown."""
-    if arm.role == "tuned":
-        costs = [float(search.costs.sum()) for search in arm.searches]
-    else:
-        costs = arm.training_costs().tolist()
-    quality = mean(arm.scores["mask"][metric]) if split == "test" else mean(arm.validation[metric])
-    if not costs or quality is None or not sum(costs) > 0:
-        return None
-    return sum(costs) / len(costs), quality
+def competitors(evidence: Evidence) -> list[ArmEvidence]:
+    """The arms that the window of a figure is made for: all but the single losses, unless there are no others."""
+    central = [arm for arm in evidence.arms.values() if arm.role != "fixed" or arm.name == "equal"]
+    return central or list(evidence.arms.values())
 
 
 def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
     evidence = findings.evidence
-    metric, quantity = evidence.objective, QUANTITIES[evidence.objective]
-    marks = {arm.name: arm_point(arm, metric, split) for arm in evidence.arms.values()}
+    quantity = QUANTITIES[evidence.objective]
+    marks = {name: arm_mark(arm, evidence.objective, split) for name, arm in evidence.arms.items()}
     shown = {name: mark for name, mark in marks.items() if mark is not None}
-    _set_limits(axes, evidence, shown, split)
+    searches = [(arm, search) for arm in evidence.of_role("tuned") for search in arm.searches]
+    _set_window(axes, evidence, shown, [search for _, search in searches], split)
     points: list[Point] = []
-    for arm in evidence.of_role("tuned"):
-        for search in arm.searches:
-            points += _draw_search(axes, evidence, arm, search.replicate, split)
-    for name, (cost, quality) in shown.items():
-        points.append(_draw_arm(axes, evidence, evidence.arms[name], cost, quality))
+    for arm, search in searches:
+        points += _draw_search(axes, evidence, arm, search, split)
+    points += [_draw_mark(axes, evidence, evidence.arms[name], mark) for name, mark in shown.items()]
     _draw_front(axes, evidence, shown)
     _draw_target(axes, findings, split)
-    axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("device-seconds paid")
     axes.set_ylabel(f"{quantity.label} ({quantity.unit})" if quantity.unit else quantity.label)
-    axes.set_title("Test subjects" if split == "test" else "Validation subjects (what the search sees)")
+    axes.set_title("Test subjects" if split == "test" else "Validation subjects, which the search sees")
+    inside = {name: mark for name, mark in shown.items() if not _beyond(axes, np.array([mark[1]]), evidence.goal)[0]}
+    place(
+        axes,
+        [
+            Label(
+                x=cost,
+                y=quality,
+                text=evidence.arms[name].label,
+                colour=colour_of(evidence, evidence.arms[name]),
+                bold=evidence.arms[name] in (evidence.candidate, evidence.reference),
+            )
+            for name, (cost, quality) in inside.items()
+        ],
+    )
     return points
 
 
-def _set_limits(axes: Axes, evidence: Evidence, marks: dict[str, tuple[float, float]], split: str) -> None:
-    """A window on the arms that compete; what is far worse is marked at the edge."""
-    goal = evidence.goal
-    central = [q for name, (_, q) in marks.items() if evidence.arms[name].role != "fixed" or name == "equal"]
-    values = central or [q for _, q in marks.values()]
-    for arm in evidence.of_role("tuned"):
-        for search in arm.searches:
-            series = search.t if split == "test" else search.v
-            best = running_incumbent(oriented(search.v, goal))
-            values = [*values, *series[best[best >= 0]][-1:]]
-    values = [v for v in values if np.isfinite(v)]
-    if not values:
-        return
-    low, high = min(values), max(values)
-    span = (high - low) or abs(high) * 0.02 or 1.0
-    worse, better = 1.4 * span, 0.35 * span
-    axes.set_ylim(*((low - worse, high + better) if goal == "max" else (high + worse, low - better)))
+def _series(search: SearchEvidence, split: str) -> Floats:
+    return search.t if split == "test" else search.v
 
 
-def _edge(axes: Axes, values: np.ndarray, goal: str) -> np.ndarray:
-    """Which values fall below the window's worse end."""
+def _set_window(
+    axes: Axes, evidence: Evidence, marks: dict[str, Mark], searches: list[SearchEvidence], split: str
+) -> None:
+    central = [marks[arm.name][1] for arm in competitors(evidence) if arm.name in marks]
+    for search in searches:
+        best = running_incumbent(oriented(search.v, evidence.goal))
+        central += _series(search, split)[best[best >= 0]][-1:].tolist()
+    axes.set_ylim(*window(central or [quality for _, quality in marks.values()], evidence.goal))
+    costs = [cost for cost, _ in marks.values()] + [float(end) for search in searches for end in search.ends[[0, -1]]]
+    costs = [cost for cost in costs if cost > 0]
+    axes.set_xscale("log")
+    if costs:
+        axes.set_xlim(min(costs) / 1.35, max(costs) * 2)
+
+
+def _beyond(axes: Axes, values: Floats, goal: str) -> np.ndarray:
+    """Which values lie below the window's worse end."""
     worst = axes.get_ylim()[0]
     return values < worst if goal == "max" else values > worst
 
 
-def _draw_search(
-    axes: Axes, evidence: Evidence, arm: ArmEvidence, replicate: int, split: str
-) -> list[Point]:
-    search = next(s for s in arm.searches if s.replicate == replicate)
-    colour, ends = colour_of(evidence, arm), search.ends
-    values = search.t if split == "test" else search.v
+def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: SearchEvidence, split: str) -> list[Point]:
+    colour, ends, values = colour_of(evidence, arm), search.ends, _series(search, split)
     there = np.isfinite(values)
     if not there.any():
         return []
-    below = there & _edge(axes, values, evidence.goal)
-    inside = there & ~below
-    large = cloud_is_large(len(values))
-    style = {"color": colour, "linewidths": 0, "alpha": 0.45, "clip_on": False, "rasterized": large}
-    axes.scatter(ends[inside], values[inside], s=6 if large else 13, label=f"{short(arm.label)}: trials", **style)
-    worst = axes.get_ylim()[0]
-    axes.scatter(ends[below], np.full(below.sum(), worst), s=16, marker="v", **style)
+    beyond, worst = there & _beyond(axes, values, evidence.goal), axes.get_ylim()[0]
+    inside, large = there & ~beyond, cloud_is_large(len(values))
+    style: dict[str, Any] = {"color": colour, "linewidths": 0, "alpha": 0.5, "rasterized": large}
+    axes.scatter(ends[inside], values[inside], s=6 if large else 14, **style)
+    axes.scatter(ends[beyond], np.full(beyond.sum(), worst), s=14, marker="v", clip_on=False, **style)
     best = running_incumbent(oriented(search.v, evidence.goal))
-    steps = best >= 0
-    axes.step(
-        ends[steps], values[best[steps]], where="post", color=colour, linewidth=1.6,
-        label=f"{short(arm.label)}: incumbent",
-    )  # fmt: skip
-    quantity = QUANTITIES[evidence.objective]
+    # A search whose trials have no test scores has no test curve, save where its incumbent has one.
+    known = (best >= 0) & np.isfinite(values[best])
+    axes.step(ends[known], values[best[known]], where="post", color=colour, linewidth=1.5)
+    unit = QUANTITIES[evidence.objective].unit
     return [
-        (axes, float(ends[i]), float(worst if below[i] else values[i]), _trial_text(search.trials[i].key, values[i], ends[i], quantity.unit))
-        for i in np.flatnonzero(there)
-    ]  # fmt: skip
+        (
+            axes,
+            float(ends[i]),
+            float(worst if beyond[i] else values[i]),
+            f"{clean(search.trials[i].key)} · {number(values[i], 3)} {unit} · bill {seconds(float(ends[i]))}",
+        )
+        for i in np.flatnonzero(there).tolist()
+    ]
 
 
-def _trial_text(key: str, value: float, end: float, unit: str) -> str:
-    return f"{clean(key)} · {number(value, 3)} {unit} · bill {seconds(float(end))}"
-
-
-def _draw_arm(axes: Axes, evidence: Evidence, arm: ArmEvidence, cost: float, quality: float) -> Point:
+def _draw_mark(axes: Axes, evidence: Evidence, arm: ArmEvidence, mark: Mark) -> Point:
+    cost, quality = mark
     colour = colour_of(evidence, arm)
     text = f"{clean(arm.name)} · {number(quality, 3)} {QUANTITIES[evidence.objective].unit} · {seconds(cost)}"
     worst = axes.get_ylim()[0]
-    if _edge(axes, np.array([quality]), evidence.goal)[0]:
-        axes.scatter([cost], [worst], s=26, marker="v", color=colour, clip_on=False, zorder=4)
+    if _beyond(axes, np.array([quality]), evidence.goal)[0]:
+        axes.scatter([cost], [worst], s=24, marker="v", color=colour, clip_on=False, zorder=4)
         return axes, cost, worst, text
     central = arm in (evidence.candidate, evidence.reference)
     axes.scatter(
-        [cost], [quality], s=64 if central else 34, marker=MARKERS[arm.role], color=colour,
-        edgecolors=LIGHT["ink"] if central else "none", linewidths=0.6, zorder=5, label=short(arm.label),
-    )  # fmt: skip
+        [cost],
+        [quality],
+        s=62 if central else 34,
+        marker=MARKERS[arm.role],
+        color=colour,
+        edgecolors=LIGHT["ink"] if central else "none",
+        linewidths=0.6,
+        zorder=5,
+    )
     return axes, cost, quality, text
 
 
-def _draw_front(axes: Axes, evidence: Evidence, marks: dict[str, tuple[float, float]]) -> None:
+def _draw_front(axes: Axes, evidence: Evidence, marks: dict[str, Mark]) -> None:
     if len(marks) < 2:
         return
     cost, quality = (np.array(column) for column in zip(*marks.values(), strict=True))
     front = pareto_front(cost, oriented(quality, evidence.goal))
-    if len(front) > 1:
-        axes.step(cost[front], quality[front], where="post", color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+    # The front goes on to the right: more money than its last point does not have to buy less.
+    costs = np.append(cost[front], axes.get_xlim()[1])
+    axes.step(costs, np.append(quality[front], quality[front][-1]), where="post", **FRONT)
+
+
+FRONT: dict[str, Any] = {"color": LIGHT["muted"], "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1}
 
 
 def _draw_target(axes: Axes, findings: Findings, split: str) -> None:
@@ -172,17 +192,44 @@ def _draw_target(axes: Axes, findings: Findings, split: str) -> None:
         return
     axes.axhline(found[0].target, color=LIGHT["candidate"], linewidth=0.9, linestyle=(0, (1, 2)))
     axes.annotate(
-        f"{short(candidate.label)} less the margin", (0.005, found[0].target), xycoords=("axes fraction", "data"),
-        xytext=(0, 2), textcoords="offset points", fontsize=7, color=LIGHT["candidate"],
-    )  # fmt: skip
-    reached = {f.result.device_seconds: f for f in found if f.result.device_seconds is not None}
-    for cost, finding in reached.items():
-        share = "" if finding.num_searches == 1 and not finding.exchangeable else f" {finding.result.rho:.0%}"
+        f"{short(candidate.label)} less the margin",
+        (0.45, found[0].target),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=7,
+        color=LIGHT["candidate"],
+    )
+    reached: dict[float, list[str]] = {}
+    for finding in found:
+        if finding.result.device_seconds is not None:
+            reached.setdefault(finding.result.device_seconds, []).append(f"{finding.result.rho:.0%}")
+    for cost, shares in reached.items():
+        one = found[0].num_searches == 1 and not found[0].exchangeable
         axes.axvline(cost, color=LIGHT["ink"], linewidth=0.8, linestyle=(0, (1, 2)))
         axes.annotate(
-            f"break-even{share}", (cost, 0.02), xycoords=("data", "axes fraction"), xytext=(-3, 0),
-            textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=7,
-        )  # fmt: skip
+            "break-even" if one else f"break-even {' and '.join(shares)}",
+            (cost, 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="bottom",
+            fontsize=7,
+        )
+
+
+def _legend() -> list[Line2D]:
+    ink = LIGHT["muted"]
+    return [
+        Line2D([], [], marker="o", markersize=4, linewidth=0, color=ink, alpha=0.6, label="trial of a search"),
+        Line2D([], [], color=ink, linewidth=1.5, label="incumbent of a search"),
+        Line2D([], [], label="Pareto front of the arms", **FRONT),
+        Line2D([], [], marker="v", markersize=5, linewidth=0, color=ink, label="below the window"),
+    ]
 
 
 def _alt(findings: Findings) -> str:
@@ -190,7 +237,7 @@ def _alt(findings: Findings) -> str:
     quantity = QUANTITIES[evidence.objective]
     parts = [f"Scatter plot of {quantity.label} against device-seconds paid."]
     for arm in evidence.arms.values():
-        point = arm_point(arm, evidence.objective, "test")
-        if point is not None:
-            parts.append(f"{clean(arm.name)}: {quantity.format(point[1], unit=True)} for {seconds(point[0])}.")
+        mark = arm_mark(arm, evidence.objective, "test")
+        if mark is not None:
+            parts.append(f"{clean(arm.name)}: {quantity.format(mark[1], unit=True)} for {seconds(mark[0])}.")
     return " ".join(parts)

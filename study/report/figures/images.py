@@ -1,23 +1,26 @@
 """What it looks like: a typical, the best and the worst test subject, all arms in the same window."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from study.analysis.estimators import oriented
 from study.report.evidence import ArmEvidence, Evidence
-from study.report.figures.style import LIGHT, Drawing, finish, new_figure
+from study.report.figures.style import Drawing, finish, layout, new_figure
 from study.report.findings import Findings
 from study.report.quantities import QUANTITIES
 from study.report.text import clean, short
 
 Images = NDArray[np.float32]
 LESION = "#ffd23f"
-MAX_COLUMNS = 9
+MAX_COLUMNS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,7 @@ def draw(findings: Findings, directory: Path) -> list[Drawing]:
     if samples is None:
         return []
     return [
-        _draw_subject(evidence, samples, rank, subject)
-        for rank, subject in chosen_subjects(evidence, samples).items()
+        _draw_subject(evidence, samples, rank, subject) for rank, subject in chosen_subjects(evidence, samples).items()
     ]
 
 
@@ -112,16 +114,14 @@ def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str)
     # The scale of the error is set by the arms: the source differs by design and would wash them out.
     arms = np.concatenate([error[mask] for name, error in errors.items() if name != "source"])
     scale = float(np.percentile(arms, 99)) or 1.0
-    panels = [("source", source, errors["source"]), ("target (real)", target, None)]
+    panels: list[Panel] = [("source", source, errors["source"]), ("target", target, None)]
     panels += [(evidence.arms[name].label, shown[name], errors[name]) for name in samples.predictions]
-    figure, colourbar = _grid(panels, box, window, scale, None if lesion is None else lesion[i].astype(bool))
-    scores = evidence.arms
+    figure = _grid(panels, box, window, scale, None if lesion is None else lesion[i].astype(bool))
     quantity = QUANTITIES[evidence.objective]
     values = []
     for name in samples.predictions:
-        score = scores[name].per_subject("mask", evidence.objective)[list(evidence.subjects).index(subject)]
+        score = evidence.arms[name].per_subject("mask", evidence.objective)[list(evidence.subjects).index(subject)]
         values.append(f"{clean(name)} {quantity.format(float(score), unit=True)}")
-    colourbar.set_label("absolute error", fontsize=7)
     outlined = ", lesion outlined in yellow" if lesion is not None and lesion[i].any() else ""
     which = {"typical": "nearest to the median", "best": "the highest", "worst": "the lowest"}[rank]
     if evidence.goal == "min":
@@ -151,28 +151,35 @@ def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     return sides[0], sides[1]
 
 
-def _grid(panels, box, window, scale, lesion):  # type: ignore[no-untyped-def]
-    """Images above errors, as many columns as fit, wrapped to further pairs of rows."""
-    columns = min(len(panels), MAX_COLUMNS)
-    bands = -(-len(panels) // columns)
+Panel = tuple[str, Images, Images | None]
+"""Name, image and its error (None for the target)."""
+
+
+def _grid(
+    panels: Sequence[Panel], box: tuple[slice, slice], window: float, scale: float, lesion: NDArray[np.bool_] | None
+) -> Figure:
+    """Images above errors; more than fit in one row are wrapped to further pairs of rows."""
+    num_bands = math.ceil(len(panels) / MAX_COLUMNS)
+    columns = math.ceil(len(panels) / num_bands)
     height, width = panels[0][1][box].shape
-    cell = 9.6 / columns
-    figure = new_figure(9.6, bands * (2 * (cell - 0.06) * height / width + 0.3) + 0.45)
-    axes = figure.subplots(2 * bands, columns, squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    shown_error = None
-    for cell_axes in axes.flat:
-        cell_axes.set_axis_off()
+    cell = min(9.6 / columns, 1.9)
+    figure = new_figure(9.6, num_bands * (2 * (cell - 0.06) * height / width + 0.3) + 0.5)
+    grid = figure.subplots(2 * num_bands, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    shown_error: Any = None
     for k, (label, image, error) in enumerate(panels):
         band, column = divmod(k, columns)
-        top, bottom = axes[2 * band, column], axes[2 * band + 1, column]
+        top, bottom = grid[2 * band : 2 * band + 2, column]
         top.imshow(image[box], cmap="gray", vmin=0, vmax=window, interpolation="none")
         top.set_title(short(label, 18), fontsize=7.5, fontweight="normal", loc="center", pad=3)
         if lesion is not None and lesion[box].any():
             top.contour(lesion[box], levels=[0.5], colors=[LESION], linewidths=0.7)
         if error is not None:
             shown_error = bottom.imshow(error[box], cmap="magma", vmin=0, vmax=scale, interpolation="none")
-    colourbar = figure.colorbar(shown_error, ax=axes, location="bottom", fraction=0.02, aspect=60, pad=0.02, shrink=0.3)
-    colourbar.ax.tick_params(labelsize=6.5, colors=LIGHT["ink"], length=2)
-    colourbar.outline.set_visible(False)
-    return figure, colourbar
+    layout(figure, w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    bar = figure.colorbar(shown_error, ax=grid, location="bottom", fraction=0.02, aspect=60, pad=0.02, shrink=0.3)
+    bar.ax.tick_params(labelsize=6.5, length=2)
+    bar.outline.set_visible(False)
+    bar.set_label("absolute error", fontsize=7)
+    return figure

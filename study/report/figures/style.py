@@ -37,7 +37,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
 LIGHT = {name: pair[0] for name, pair in COLOURS.items()}
 MARKERS = {"automatic": "o", "tuned": "D", "fixed": "s"}
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
     "text.color": LIGHT["ink"],
@@ -73,6 +73,8 @@ RC: dict[str, Any] = {
     "svg.hashsalt": "cov-study",
     "path.simplify": True,
 }
+STRIP_INCHES = 0.14
+"""Height kept free at the foot of a figure for the words `simulated cohort`."""
 MAX_VECTOR_POINTS = 1500
 """Scatter clouds beyond this are drawn as pixels, so that a page of 10,000 trials stays small."""
 
@@ -123,6 +125,12 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def layout(figure: Figure, **options: Any) -> None:
+    """Sets options of a figure's constrained layout."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(**options)
+
+
 def finish(
     figure: Figure,
     evidence: Evidence,
@@ -135,8 +143,17 @@ def finish(
 ) -> Drawing:
     """Renders a figure; one made from a simulated cohort says so in the drawing itself."""
     if evidence.simulated:
+        strip = STRIP_INCHES / figure.get_figheight()
+        layout(figure, rect=(0, strip, 1, 1 - strip))
         figure.text(
-            0.998, 0.004, "simulated cohort", ha="right", va="bottom", fontsize=6.5, color=LIGHT["muted"], style="italic"
+            0.998,
+            0.004,
+            "simulated cohort",
+            ha="right",
+            va="bottom",
+            fontsize=6.5,
+            color=LIGHT["muted"],
+            style="italic",
         )
         caption += " Simulated cohort."
         alt += " The cohort is simulated."
@@ -176,3 +193,15 @@ def colour_of(evidence: Evidence, arm: ArmEvidence) -> str:
 def cloud_is_large(num_points: int) -> bool:
     """Whether a scatter cloud should be drawn as pixels."""
     return num_points > MAX_VECTOR_POINTS
+
+
+def window(values: Sequence[float], goal: str, *, worse: float = 1.4, better: float = 0.35) -> tuple[float, float]:
+    """Limits of an axis that shows all `values`, with room on the worse and the better side in units of their range.
+
+    The better end comes last: a metric to be minimised grows downwards, so that up is better in every figure.
+    """
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    span = (high - low) or abs(high) * 0.02 or 1.0
+    if goal == "max":
+        return low - worse * span, high + better * span
+    return high + worse * span, low - better * span

@@ -25,15 +25,17 @@ def draw(findings: Findings) -> Drawing | None:
         return None
     columns = min(len(evidence.terms), 4)
     rows = math.ceil(len(evidence.terms) / columns)
-    figure = new_figure(9.6, 0.4 + 2.6 * rows)
+    figure = new_figure(9.6, 0.5 + 2.5 * rows)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, term in zip(panels.flat, evidence.terms, strict=False):
         _panel(axes, evidence, candidate, reference, term)
+    panels[0, 0].set_ylim(0, None)
     for axes in panels.flat[len(evidence.terms) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("weight")
-    figure.supxlabel(f"optimiser step of {short(candidate.label)}", fontsize=8.5)
+    for axes in panels[-1]:
+        axes.set_xlabel("optimiser step")
     _legend(figure, panels.flat[0])
     beside = f" Beside it, the weights of every {clean(reference.name)} trial." if reference else ""
     return finish(
@@ -54,9 +56,7 @@ def final_weights(trial: Trial, term: str) -> float | None:
     return trial.measurements[-1]["weights"].get(term) if trial.measurements else None
 
 
-def _panel(
-    axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: ArmEvidence | None, term: str
-) -> None:
+def _panel(axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: ArmEvidence | None, term: str) -> None:
     last = 1
     for i, trial in enumerate(t for t in candidate.trials if t.measurements):
         steps = [m["step"] for m in trial.measurements]
@@ -66,11 +66,12 @@ def _panel(
             label=f"{short(candidate.label)}, a line a seed" if i == 0 else None,
         )  # fmt: skip
         last = max(last, *steps)
-    axes.axhline(1 / len(evidence.terms), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (1, 2)), label="equal weights")
+    axes.axhline(
+        1 / len(evidence.terms), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (1, 2)), label="equal weights"
+    )
     if reference is not None:
         _strip(axes, evidence, reference, term, last)
     axes.set_title(short(term))
-    axes.set_ylim(0, None)
     axes.set_xlim(0, last * 1.35)
     axes.set_xticks([0, last // 2, last])
 
