@@ -28,7 +28,7 @@ WINDOW = 2 * RADIUS + 1
 C1 = 0.01**2
 C2 = 0.03**2
 """For a data range of 1."""
-CHUNK = 2**17
+CHUNK = 2**18
 """Voxels of a map computed at once: few enough to stay in a CPU's cache."""
 
 
@@ -44,7 +44,8 @@ def smooth(images: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     """
     offset = torch.arange(-RADIUS, RADIUS + 1, dtype=images.dtype, device=images.device)
     kernel = torch.softmax(-0.5 * (offset / SIGMA).square(), 0)
-    for axis in range(1, images.dim()) if axes is None else axes:
+    # The last axis first: its length then is the number of channels for the others.
+    for axis in sorted(range(1, images.dim()) if axes is None else axes, reverse=True):
         images = _smooth_axis(images, axis, kernel)
     return images
 
@@ -65,15 +66,15 @@ def _smooth_axis(images: Tensor, axis: int, kernel: Tensor) -> Tensor:
 
 
 def mirror(images: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    """Mirrors RADIUS voxels beyond both ends of the axes (b a | a b c | c b), as scikit-image does."""
+    """Mirrors RADIUS voxels beyond both ends of the axes (b a | a b c | c b), as scikit-image does.
+
+    Raises:
+        UserError: one of the axes has less than RADIUS voxels.
+    """
     for axis in range(1, images.dim()) if axes is None else axes:
-        size = images.shape[axis]
-        if size >= RADIUS:
-            before, after = (images.narrow(axis, start, RADIUS).flip(axis) for start in (0, size - RADIUS))
-        else:
-            index = torch.arange(-RADIUS, size + RADIUS, device=images.device).remainder(2 * size)
-            index = torch.minimum(index, 2 * size - 1 - index)
-            before, after = (images.index_select(axis, part) for part in (index[:RADIUS], index[-RADIUS:]))
+        _refuse_below(RADIUS, images.shape[axis : axis + 1])
+        last = images.shape[axis] - RADIUS
+        before, after = (images.narrow(axis, start, RADIUS).flip(axis) for start in (0, last))
         images = torch.cat((before, images, after), axis)
     return images
 
@@ -91,56 +92,70 @@ def errors(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: an image is smaller than the window.
     """
-    if min(prediction.shape[1:]) < WINDOW:
-        size = " x ".join(map(str, prediction.shape[1:]))
-        raise UserError(f"SSIM needs at least {WINDOW} voxels along each axis, the image has {size}: use larger images")
-    means, squares = smooth(_stacked(prediction, target)).chunk(2)
-    return _factors(means, squares)
-
-
-def error_map(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - SSIM at every voxel of a volume, without gradient: scikit-image's full map, 5 to 10 times as fast.
-
-    Args:
-        prediction, target: (D, H, W), data range 1.
-
-    Returns:
-        (D, H, W).
-    """
-    with torch.no_grad():
-        depth, height, width = prediction.shape
-        smoothed = prediction.new_empty(4, depth, height, width)
-        step = max(1, CHUNK // (height * width))
-        for start in range(0, depth, step):
-            chunk = slice(start, start + step)
-            stacked = _stacked(*(mirror(volume[None, chunk], (2, 3)) for volume in (prediction, target)))
-            smoothed[:, chunk] = smooth(stacked, (2, 3))
-        result = torch.empty_like(prediction)
-        step = max(1, CHUNK // (depth * width))
-        for start in range(0, height, step):
-            chunk = slice(start, start + step)
-            means, squares = smooth(mirror(smoothed[:, :, chunk], (1,)), (1,)).chunk(2)
-            result[:, chunk] = combined(*_factors(means, squares))[0]
-        return result
+    _refuse_below(WINDOW, prediction.shape[1:])
+    pair = torch.cat((prediction - target, prediction + target))
+    return _errors(smooth(torch.cat((pair, pair.square()))))
 
 
 def combined(luminance: Tensor, structure: Tensor) -> Tensor:
     """1 - SSIM of its two errors: 1 - (1 - luminance) (1 - structure)."""
-    return luminance + structure - luminance * structure
+    return torch.addcmul(luminance + structure, luminance, structure, value=-1)
 
 
-def _stacked(prediction: Tensor, target: Tensor) -> Tensor:
-    """Difference, sum and their squares, one after the other along the first axis."""
-    pair = torch.cat((prediction - target, prediction + target))
-    return torch.cat((pair, pair.square()))
+def error_map(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - SSIM at every voxel of a volume, without gradient: scikit-image's full map.
+
+    Works through the depth in chunks that stay in a CPU's cache.
+
+    Args:
+        prediction, target: (D, H, W), data range 1, at least RADIUS voxels along each axis.
+
+    Returns:
+        (D, H, W).
+
+    Raises:
+        UserError: an axis has less than RADIUS voxels.
+    """
+    _refuse_below(RADIUS, prediction.shape)
+    depth, height, width = prediction.shape
+    step = max(2 * RADIUS, CHUNK // (height * width))
+    result = torch.empty_like(prediction)
+    before, done = prediction.new_empty(0), 0
+    with torch.no_grad():
+        for start in range(0, depth, step):
+            x, y = (mirror(volume[start : start + step], (2, 1)) for volume in (prediction, target))
+            stack = x.new_empty(4, *x.shape)
+            torch.sub(x, y, out=stack[0])
+            torch.add(x, y, out=stack[1])
+            torch.square(stack[:2], out=stack[2:])
+            planes = smooth(stack, (2, 3))
+            if start == 0:
+                before = planes[:, :RADIUS].flip(1)
+            planes = torch.cat((before, planes), 1)
+            before = planes[:, -2 * RADIUS :]
+            if start + step >= depth:
+                planes = torch.cat((planes, planes[:, -RADIUS:].flip(1)), 1)
+            error = combined(*_errors(smooth(planes, (1,))))[0]
+            result[done : done + len(error)] = error
+            done += len(error)
+    return result
 
 
-def _factors(means: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance and structure error from the windowed means of (e, s) and of their squares."""
+def _errors(smoothed: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance and structure error from the windowed means of e, s, e^2 and s^2, along the first axis."""
+    means, squares = smoothed.chunk(2)
     squared_means = means.square()
-    variances = (squares - squared_means).clamp(min=0)
-    mean_e, mean_s = squared_means.chunk(2)
-    variance_e, variance_s = variances.chunk(2)
-    luminance = mean_e / (0.5 * (mean_e + mean_s) + C1)
-    structure = variance_e / (0.5 * (variance_e + variance_s) + C2)
-    return luminance, structure
+    variances = (squares - squared_means).clamp_(min=0)
+    return _share(squared_means, C1), _share(variances, C2)
+
+
+def _share(parts: Tensor, constant: float) -> Tensor:
+    """e / ((e + s) / 2 + constant), of e and s along the first axis."""
+    e, s = parts.chunk(2)
+    return e / torch.add(e, s).mul_(0.5).add_(constant)
+
+
+def _refuse_below(least: int, shape: Sequence[int]) -> None:
+    if min(shape) < least:
+        size = " x ".join(map(str, shape))
+        raise UserError(f"SSIM needs at least {least} voxels along each axis, not {size}: use larger images")

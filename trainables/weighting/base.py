@@ -102,7 +102,7 @@ class LossWeighting(nn.Module, ABC):
         return self._train_step(values)
 
     def check(self) -> None:
-        """Raises UserError if a negative loss was seen that must not be; makes the host wait for the device."""
+        """Raises UserError if a negative loss was seen that must not be. The host waits for the device."""
         self._refuse((self.num_negative > 0).tolist())
 
     def extra_repr(self) -> str:
