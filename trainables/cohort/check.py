@@ -146,20 +146,21 @@ class _Inspection:
         if lesion is not None:
             self.facts["num_lesion_voxels"] = int(np.count_nonzero(lesion))
         mask = self._try(lambda: find_mask(subject, grid, config, source))
-        if mask is None:
-            return
-        self.facts["mask_share"] = round(float(mask.mean()), 4)
-        scale = self._try(lambda: find_range(source, mask, config))
+        scale = None
+        if mask is not None:
+            self.facts["mask_share"] = round(float(mask.mean()), 4)
+            scale = self._try(lambda: find_range(source, mask, config))
         if target is None:
             return
         self.facts["target_range"] = _extremes(target.data)
-        difference = grid_difference(target.grid, grid)
-        aligned = self._try(lambda: align_target(target, grid, mask, config))
-        if aligned is None or scale is None:
+        region = np.ones(grid.shape, dtype=bool) if mask is None else mask
+        aligned = self._try(lambda: align_target(target, grid, region, config))
+        if aligned is None:
             return
-        if difference:
+        if difference := grid_difference(target.grid, grid):
             self.facts["notes"].append(f"target resampled: {difference}")
-        self._compare(source, aligned, mask, scale, config)
+        if mask is not None and scale is not None:
+            self._compare(source, aligned, mask, scale, config)
 
     def _compare(
         self,
