@@ -127,7 +127,7 @@ def test_nothing_to_check(tmp_path: Path) -> None:
 def _panels(path: Path) -> list[np.ndarray]:
     """Source, target and difference of the first scan, without the outline."""
     sheet = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    top = 48
+    top = 3 * 18 + 6 + 18  # heading, gap, caption
     return [sheet[top : top + SIDE, 6 + i * SIDE : 6 + (i + 1) * SIDE] for i in range(3)]
 
 
@@ -167,7 +167,7 @@ def test_the_contact_sheet_names_no_one(tmp_path: Path, make_bids) -> None:
     assert set(report.thumbnails) == {f"subject-00{number}" for number in range(1, 8)}
     contact_sheet(report, tmp_path / "sheet.png")
     picture = Image.open(tmp_path / "sheet.png")
-    assert picture.size == (6 + 3 * (3 * SIDE + 6), 42 + 3 * (SIDE + 24))
+    assert picture.size == (6 + 3 * (3 * SIDE + 6), 60 + 3 * (SIDE + 24))
     assert not picture.info
     with pytest.raises(UserError, match="cannot be written"):
         contact_sheet(report, tmp_path / "absent" / "sheet.png")

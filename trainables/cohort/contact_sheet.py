@@ -13,7 +13,7 @@ from trainables.errors import UserError
 SIDE = 128
 """Pixels of an image's longer side."""
 _CAPTION, _GAP, _NUM_COLUMNS = 18, 6, 3
-_DIFFERENCE_LIMIT = 0.5
+_LIMIT = 0.5
 _BACKGROUND, _TEXT, _OUTLINE, _FAULT = (24, 24, 24), (230, 230, 230), (255, 210, 60), (255, 110, 90)
 
 
@@ -26,12 +26,16 @@ def contact_sheet(report: CohortReport, path: Path) -> None:
     width, height = 3 * SIDE + _GAP, SIDE + _CAPTION + _GAP
     num_columns = max(min(_NUM_COLUMNS, len(report.rows)), 1)
     num_lines = max(-(-len(report.rows) // num_columns), 1)
-    top = 2 * _CAPTION + _GAP
+    heading = [
+        report.summary["dataset"] + (" - simulated, not patients" if report.summary["simulated"] else ""),
+        "source | target | target - source, with the mask's outline",
+        f"difference: light blue -{_LIMIT:g}, black 0, light red +{_LIMIT:g} of the source's range",
+    ]
+    top = len(heading) * _CAPTION + _GAP
     sheet = Image.new("RGB", (num_columns * width + _GAP, top + num_lines * height), _BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
-    limit = f"{_DIFFERENCE_LIMIT:g} of the source's range"
-    draw.text((_GAP, 2), "source | target | target - source, with the mask's outline", _TEXT, font)
-    draw.text((_GAP, 2 + _CAPTION), f"blue: -{limit} or less, red: +{limit} or more", _TEXT, font)
+    for line, text in enumerate(heading):
+        draw.text((_GAP, 2 + line * _CAPTION), text, _TEXT, font)
     for index, row in enumerate(report.rows):
         left, upper = _GAP + index % num_columns * width, top + index // num_columns * height
         thumbnail = report.thumbnails.get(row["pseudonym"])
@@ -82,5 +86,5 @@ def _grey(values: np.ndarray) -> np.ndarray:
 def _signed(values: np.ndarray) -> np.ndarray:
     from matplotlib import colormaps
 
-    share = np.clip(values / _DIFFERENCE_LIMIT, -1, 1) / 2 + 0.5
+    share = np.clip(values / _LIMIT, -1, 1) / 2 + 0.5
     return colormaps["berlin"](share, bytes=True)[..., :3]
