@@ -6,13 +6,17 @@ images; voxels where it is 0 don't count. Every term is at least 0, and 0 where 
 stay at their natural scale.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainables import ssim as structural
+from trainables.adversarial import AdversarialTerm
 from trainables.errors import UserError, did_you_mean
+from trainables.perceptual import PerceptualTerm
 
 Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -54,6 +58,52 @@ def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
         images = [structural.mirror(image) for image in images]
     error = structural.combined(*structural.errors(*images))
     return masked_mean(error.view(*prediction.shape[:2], *error.shape[1:]), mask)
+
+
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ms_ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """1 - MS-SSIM: structure at up to five scales, luminance at the coarsest, as a weighted geometric mean.
+
+    Source: Wang, Simoncelli and Bovik, Asilomar 2003. Departures: of the five scales, those at which the window
+    fits are used (176 voxels an axis for all five), their weights scaled to sum to 1; a factor enters as no
+    less than 1e-6, where the power of a negative one would have no gradient.
+    """
+    x, y = (image.flatten(0, 1) for image in (prediction, target))
+    share = None if mask is None else mask.to(x.dtype).expand_as(prediction).flatten(0, 1)
+    total = x.new_zeros(len(x))
+    weights = MS_WEIGHTS[: _num_scales(x.shape[1:])]
+    for level, weight in enumerate(weights, start=1):
+        images = (x, y) if share is None else (structural.mirror(x), structural.mirror(y))
+        luminance, error = structural.errors(*images)
+        if level == len(weights):
+            error = structural.combined(luminance, error)
+        means = _image_means(error, share)
+        total = total + weight / sum(weights) * torch.log1p(-means.clamp(max=1 - 1e-6))
+        if level < len(weights):
+            x, y = _halve(x), _halve(y)
+            share = None if share is None else _halve(share)
+    # 1 - exp(total), exact near equality.
+    return -torch.expm1(total).mean()
+
+
+def _num_scales(shape: Sequence[int]) -> int:
+    size, scales = min(shape), 1
+    while (size + 1) // 2 >= structural.WINDOW and scales < len(MS_WEIGHTS):
+        size, scales = (size + 1) // 2, scales + 1
+    return scales
+
+
+def _halve(images: Tensor) -> Tensor:
+    pool = functional.avg_pool2d if images.dim() == 3 else functional.avg_pool3d
+    return pool(images, 2, padding=[size % 2 for size in images.shape[1:]])
+
+
+def _image_means(values: Tensor, share: Tensor | None) -> Tensor:
+    if share is None:
+        return values.flatten(1).mean(1)
+    return (values * share).flatten(1).sum(1) / share.flatten(1).sum(1).clamp(min=1e-6)
 
 
 def gradient(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -101,29 +151,43 @@ TERMS: dict[str, Term] = {
     "l2": l2,
     "charbonnier": charbonnier,
     "ssim": ssim,
+    "ms-ssim": ms_ssim,
     "gradient": gradient,
     "frequency": frequency,
 }
+
+
+NETWORK_TERMS: dict[str, type[nn.Module]] = {"perceptual": PerceptualTerm, "adversarial": AdversarialTerm}
+"""Terms that are networks themselves: modules with options, called like the others."""
 
 
 class LossTerms(nn.Module):
     """A vector of loss terms.
 
     Args:
-        names: terms of `TERMS`, in the order of the vector.
+        names: terms of `TERMS` or `NETWORK_TERMS`, in the order of the vector.
+        options: of the terms that are networks, by name.
 
     Raises:
-        UserError: no name, an unknown name, or one that is given twice.
+        UserError: no name, an unknown name, one that is given twice, or an option of a term that has none.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__()
+        known = (*TERMS, *NETWORK_TERMS)
         for name in names:
-            if name not in TERMS:
-                raise UserError(f"unknown loss term {name!r}{did_you_mean(name, TERMS)}")
+            if name not in known:
+                raise UserError(f"unknown loss term {name!r}{did_you_mean(name, known)}")
         if not names or len(set(names)) < len(names):
             raise UserError(f"loss terms must be given, each once, not {list(names)}")
+        options = options or {}
+        for name in options:
+            if name not in names or name not in NETWORK_TERMS:
+                raise UserError(f"options are given for {name!r}, which is no term here that takes any")
         self.names = tuple(names)
+        self.networks = nn.ModuleDict(
+            {name: NETWORK_TERMS[name](**options.get(name, {})) for name in names if name in NETWORK_TERMS}
+        )
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The losses (K,), in float32 or better whatever autocast says.
@@ -136,4 +200,7 @@ class LossTerms(nn.Module):
             if prediction.dtype in (torch.float16, torch.bfloat16):
                 prediction = prediction.float()
             target = target.to(prediction.dtype)
-            return torch.stack([TERMS[name](prediction, target, mask) for name in self.names])
+            return torch.stack([self._term(name)(prediction, target, mask) for name in self.names])
+
+    def _term(self, name: str) -> Term:
+        return self.networks[name] if name in self.networks else TERMS[name]

@@ -49,14 +49,10 @@ class LossWeighting(nn.Module, ABC):
     refuses_negative = False
     """Whether a negative loss has no meaning for this weighting."""
 
-    def __init__(
-        self, num_terms: int, *, names: Sequence[str] | None = None, all_reduce: bool = False
-    ) -> None:
+    def __init__(self, num_terms: int, *, names: Sequence[str] | None = None, all_reduce: bool = False) -> None:
         super().__init__()
         if num_terms < 1 or (names is not None and len(names) != num_terms):
-            raise UserError(
-                f"a weighting needs one or more terms and a name for each, not {num_terms} and {names}"
-            )
+            raise UserError(f"a weighting needs one or more terms and a name for each, not {num_terms} and {names}")
         self.num_terms = num_terms
         self.names = None if names is None else tuple(names)
         self.all_reduce = all_reduce
@@ -70,10 +66,13 @@ class LossWeighting(nn.Module, ABC):
     def next_weights(self, losses: Tensor) -> Tensor:
         """The weights (K,) of this training step; updates the statistics.
 
-        Called without gradients, once a training step, with the losses (K,) detached and in the statistics'
-        dtype. The result is at least 0 and sums to 1. A loss that is not finite must not enter the
-        statistics.
+        Called without gradients, once a training step, with the losses (K,) as `observed` gives them. The result
+        is at least 0 and sums to 1. A loss that is not finite must not enter the statistics.
         """
+
+    def combine(self, weights: Tensor, losses: Tensor, observed: Tensor) -> Tensor:
+        """The scalar of a training step, of the weights (K,), the losses (K,) with their graph, and detached."""
+        return (weights * losses).sum()
 
     def attach(self, shared: nn.Module | Iterable[nn.Parameter]) -> None:
         """Hands over the trained network, or the parameters all terms share, once before training.
@@ -99,7 +98,13 @@ class LossWeighting(nn.Module, ABC):
         values = self._vector(losses)
         if not self.training:
             return (self.weights.clone() * values).sum()
-        return self._train_step(values)
+        observed = self._observed(values.detach())
+        with torch.no_grad():
+            weights = self.next_weights(observed)
+            self.num_steps += 1
+            self.mean_weights += (weights - self.mean_weights) / self.num_steps
+            self.weights.copy_(weights)
+        return self.combine(weights, values, observed)
 
     def check(self) -> None:
         """Raises UserError if a negative loss was seen that must not be. The host waits for the device."""
@@ -108,27 +113,25 @@ class LossWeighting(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"num_terms={self.num_terms}"
 
-    def _train_step(self, values: Tensor) -> Tensor:
-        weights = self._observe(values.detach())
-        return (weights * values).sum()
+    def _observed(self, losses: Tensor) -> Tensor:
+        """The detached losses (K,) as statistics see them: averaged over ranks; NaN where refused."""
+        if self.all_reduce:
+            losses = self._averaged(losses)
+        if not self.refuses_negative:
+            return losses
+        negative = losses < -ROUNDING
+        if losses.device.type == "cpu" and not torch.compiler.is_compiling():
+            self._refuse(negative.numpy())
+        self.num_negative += negative
+        return torch.where(negative, torch.nan, losses.clamp(min=0))
 
-    @torch.no_grad()
-    def _observe(self, losses: Tensor) -> Tensor:
-        """Sees the detached losses (K,); returns the weights of this step, which are kept as `weights`."""
-        if self.all_reduce and distributed.is_available() and distributed.is_initialized():
-            losses = losses / distributed.get_world_size()
-            distributed.all_reduce(losses)
-        if self.refuses_negative:
-            negative = losses < -ROUNDING
-            if losses.device.type == "cpu" and not torch.compiler.is_compiling():
-                self._refuse(negative.numpy())
-            self.num_negative += negative
-            losses = torch.where(negative, torch.nan, losses.clamp(min=0))
-        weights = self.next_weights(losses)
-        self.num_steps += 1
-        self.mean_weights += (weights - self.mean_weights) / self.num_steps
-        self.weights.copy_(weights)
-        return weights
+    @staticmethod
+    def _averaged(values: Tensor) -> Tensor:
+        """Mean over the ranks of the default process group, if there is one."""
+        if distributed.is_available() and distributed.is_initialized():
+            values = values / distributed.get_world_size()
+            distributed.all_reduce(values)
+        return values
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # A network turned to half precision must not take the statistics with it.
@@ -143,14 +146,10 @@ class LossWeighting(nn.Module, ABC):
             if self.names is None:
                 self.names = tuple(losses)
             if set(self.names) != set(losses):
-                raise UserError(
-                    f"losses are {', '.join(losses)}, but were declared as {', '.join(self.names)}"
-                )
+                raise UserError(f"losses are {', '.join(losses)}, but were declared as {', '.join(self.names)}")
             losses = torch.stack([losses[name] for name in self.names])
         if losses.shape != (self.num_terms,):
-            raise UserError(
-                f"losses must be a vector of {self.num_terms}, not of shape {tuple(losses.shape)}"
-            )
+            raise UserError(f"losses must be a vector of {self.num_terms}, not of shape {tuple(losses.shape)}")
         return losses.to(self.weights.dtype)
 
     def _refuse(self, negative: Iterable[bool]) -> None:

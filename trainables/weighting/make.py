@@ -8,12 +8,34 @@ from trainables.errors import UserError, did_you_mean
 from trainables.weighting.base import LossWeighting
 from trainables.weighting.cov import CoVWeighting
 from trainables.weighting.fixed import EqualWeighting, FixedWeighting, SingleWeighting
+from trainables.weighting.gradnorm import GradNormWeighting
+from trainables.weighting.inverse import InverseInitialWeighting
+from trainables.weighting.relobralo import ReLoBRaLoWeighting
+from trainables.weighting.siblings import (
+    DWAWeighting,
+    GeometricMeanWeighting,
+    IMTLLWeighting,
+    RandomWeighting,
+    STCHWeighting,
+    UncertaintyWeighting,
+)
+from trainables.weighting.softadapt import SoftAdaptWeighting
 
 WEIGHTINGS: dict[str, type[LossWeighting]] = {
     "equal": EqualWeighting,
     "fixed": FixedWeighting,
     "single": SingleWeighting,
+    "inverse-initial": InverseInitialWeighting,
     "cov": CoVWeighting,
+    "uncertainty": UncertaintyWeighting,
+    "imtl-l": IMTLLWeighting,
+    "dwa": DWAWeighting,
+    "random": RandomWeighting,
+    "geometric-mean": GeometricMeanWeighting,
+    "stch": STCHWeighting,
+    "softadapt": SoftAdaptWeighting,
+    "relobralo": ReLoBRaLoWeighting,
+    "gradnorm": GradNormWeighting,
 }
 
 
@@ -52,10 +74,7 @@ def make_weighting(
 
 
 def _options(weighting: type[LossWeighting]) -> dict[str, inspect.Parameter]:
-    """Options a class takes, its bases' included, by name."""
-    options: dict[str, inspect.Parameter] = {}
-    for base in reversed(weighting.__mro__):
-        if issubclass(base, LossWeighting):
-            options |= inspect.signature(base.__init__).parameters
+    """Options of a class: its own and those of every weighting."""
+    own, common = (inspect.signature(cls.__init__).parameters for cls in (weighting, LossWeighting))
     taken = ("self", "num_terms", "names", "options")
-    return {name: parameter for name, parameter in options.items() if name not in taken}
+    return {name: parameter for name, parameter in {**own, **common}.items() if name not in taken}
