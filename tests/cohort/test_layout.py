@@ -60,8 +60,12 @@ def test_patterns(tmp_path: Path, pattern: str, name: str, fits: bool) -> None:
     _touch(tmp_path, f"sub-1/anat/{name}", f"sub-1/anat/{name.rsplit('_', 1)[0]}_PDw.nii.gz")
     entities = [part for part in name.split("_")[1:-1] if part[:3] not in ("ses", "run") or part[:4] in pattern]
     config = CohortConfig(source_pattern=pattern, target_pattern="_".join([*entities, "PDw"]))
-    cohort = find_cohort(tmp_path, config)
-    assert (len(cohort.subjects), len(cohort.problems)) == ((1, 0) if fits else (0, 1))
+    if fits:
+        (subject,) = find_cohort(tmp_path, config).subjects
+        assert subject.source.name == name
+    else:
+        with pytest.raises(UserError, match=r"no pair found.*no source"):
+            find_cohort(tmp_path, config)
 
 
 def test_sessions_and_runs_pair_with_their_own(tmp_path: Path) -> None:
@@ -111,6 +115,7 @@ def test_problems_of_single_subjects_do_not_hide_the_others(tmp_path: Path) -> N
 
 def test_two_masks_are_a_question(tmp_path: Path) -> None:
     _touch(tmp_path, "sub-1/anat/sub-1_T1w.nii", "sub-1/anat/sub-1_ce-gadolinium_T1w.nii")
+    _touch(tmp_path, "sub-2/anat/sub-2_T1w.nii", "sub-2/anat/sub-2_ce-gadolinium_T1w.nii")
     _touch(tmp_path, "sub-1/anat/sub-1_label-brain_mask.nii", "derivatives/x/sub-1/sub-1_label-brain_mask.nii")
     (problem,) = find_cohort(tmp_path, T1W).problems
     assert "two files can be the mask" in problem.message
@@ -127,6 +132,9 @@ def test_nothing_found_says_what_was_there(tmp_path: Path) -> None:
     _touch(tmp_path, "sub-1/anat/sub-1_FLAIR.nii.gz", "sub-1/anat/sub-1.nii.gz")
     with pytest.raises(UserError, match=r"there are acq-mprage_T1w \(2\), FLAIR \(1\): set source_pattern"):
         find_cohort(tmp_path, T1W)
+    config = CohortConfig(source_pattern="FLAIR", target_pattern="T2w")
+    with pytest.raises(UserError, match=r"there are acq-mprage.*for instance, sub-1: no target \(\*_T2w"):
+        find_cohort(tmp_path, config)
     with pytest.raises(UserError, match="no such cohort"):
         find_cohort(tmp_path / "absent", T1W)
 

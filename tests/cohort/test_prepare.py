@@ -19,7 +19,7 @@ from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.geometry import as_slices
 from trainables.errors import UserError
 
-CONFIG = CohortConfig()
+RAS = nib.orientations.axcodes2ornt("RAS")
 
 
 def _prepare(root: Path, cache: Path, **settings: object) -> PreparedCohort:
@@ -78,6 +78,23 @@ def test_the_targets_own_brightness_is_not_normalised_away(tmp_path: Path, make_
     rows, zero = slice(first.start, first.stop), -first.geometry.low / (first.geometry.high - first.geometry.low)
     np.testing.assert_allclose(after.target[rows] - zero, 2 * (before.target[rows] - zero), atol=1e-5)
     np.testing.assert_array_equal(after.source, before.source)
+
+
+def test_how_files_are_stored_does_not_matter(tmp_path: Path, make_bids) -> None:
+    """Each file of a subject in another order of axes, another type, packed or not: the same arrays."""
+    root = make_bids(tmp_path / "bids")
+    before = _prepare(root, tmp_path / "cache")
+    forms = zip(sorted((root / "sub-01" / "anat").iterdir()), ("LPI", "ASR", "RAS", "PIR"), strict=True)
+    for path, codes in forms:
+        image = nib.load(path)
+        image = image.as_reoriented(nib.orientations.ornt_transform(RAS, nib.orientations.axcodes2ornt(codes)))
+        image.set_data_dtype(np.float64)
+        nib.save(nib.Nifti2Image.from_image(image), path.with_suffix(""))  # .nii
+        path.unlink()
+    after = _prepare(root, tmp_path / "cache")
+    for name in ("source", "target", "mask", "lesion"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_no_lesion_masks_no_lesion_array(tmp_path: Path, make_bids) -> None:
@@ -226,6 +243,18 @@ def test_killed_in_the_middle(tmp_path: Path, make_bids) -> None:
     _prepare(root, cache, axis="coronal")
     assert not left.exists()
     assert len(list(cache.iterdir())) == 2
+
+
+def test_a_damaged_cache_is_said(tmp_path: Path, make_bids) -> None:
+    root, cache = make_bids(tmp_path / "bids"), tmp_path / "cache"
+    _prepare(root, cache)
+    (folder,) = cache.iterdir()
+    os.truncate(folder / "target.npy", 1000)
+    with pytest.raises(UserError, match=rf"{folder}: this cache is damaged .*; delete the folder"):
+        _prepare(root, cache)
+    (folder / "source.npy").unlink()
+    with pytest.raises(UserError, match="damaged"):
+        _prepare(root, cache)
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path, make_bids) -> None:

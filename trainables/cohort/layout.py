@@ -166,8 +166,9 @@ def _find_bids(root: Path, config: CohortConfig) -> Cohort:
                 )
         except UserError as error:
             problems.append(Problem(subject=name, message=str(error)))
-    if not subjects and not problems:
-        raise UserError(_nothing_found(root, config, files))
+    if not subjects:
+        example = f"; for instance, {problems[0].message}" if problems else ""
+        raise UserError(_nothing_found(root, config, files) + example)
     with_split = [subject for subject in subjects if subject.split]
     if with_split and len(with_split) < len(subjects):
         lacking = next(subject.id for subject in subjects if not subject.split)
@@ -182,12 +183,16 @@ def _walk(root: Path) -> Iterator[_File]:
     """Images of the subjects: the tree's own first, then those of its derivatives."""
     for top in (root, *sorted((root / "derivatives").glob("*"))):
         for folder in sorted(top.glob("sub-*")):
-            for where, folders, names in os.walk(folder):
+            for where, folders, names in os.walk(folder, onerror=_refuse_folder):
                 folders.sort()
                 for name in sorted(names):
                     parsed = _Name.parse(name)
                     if _NIFTI.search(name) and name.startswith("sub-") and parsed.entities.get("sub"):
                         yield _File(Path(where) / name, parsed)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions") from error
 
 
 def _pair(

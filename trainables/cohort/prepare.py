@@ -21,6 +21,7 @@ from trainables.cohort.nifti import load_grid
 from trainables.cohort.prepared import PreparedCohort, PreparedSubject
 from trainables.cohort.problems import Progress, gather, refuse
 from trainables.cohort.splits import assign_splits
+from trainables.errors import UserError
 
 FORMAT = 1
 """Raised when the arrays would come out differently, so that older caches are not read."""
@@ -50,7 +51,12 @@ def prepare(cohort: Cohort, config: CohortConfig, cache: Path, *, progress: Prog
     folder = Path(cache) / _hash([FORMAT, settings, digests])
     if not folder.is_dir():
         write_arrays(subjects, config, folder, cohort.root, progress)
-    return _open(folder, subjects, splits, cohort, config)
+    try:
+        return _open(folder, subjects, splits, cohort, config)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}: this cache is damaged ({error}); delete the folder, it will be made again"
+        ) from error
 
 
 def pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[Subject, str]:
