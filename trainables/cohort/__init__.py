@@ -6,11 +6,12 @@
 from trainables.cohort.check import CohortReport, check
 from trainables.cohort.config import Augmentation, CohortConfig
 from trainables.cohort.geometry import Geometry
-from trainables.cohort.layout import Cohort, Subject, find_cohort
+from trainables.cohort.layout import find_cohort
 from trainables.cohort.prepare import prepare
 from trainables.cohort.prepared import PreparedCohort, PreparedSubject
 from trainables.cohort.problems import Problem
 from trainables.cohort.single import PreparedVolume, prepare_volume, write_volume
+from trainables.cohort.subjects import Cohort, Subject
 
 __all__ = [
     "Augmentation",

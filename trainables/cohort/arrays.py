@@ -16,10 +16,10 @@ import numpy as np
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.geometry import Box, Geometry, as_slices, bounding_box, common_size
-from trainables.cohort.layout import Subject
 from trainables.cohort.nifti import load_grid, load_volume
 from trainables.cohort.pairs import align_target, find_lesion, find_mask, load_source
 from trainables.cohort.problems import Progress, gather
+from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
 RECORDS = "prepared.json"
@@ -100,13 +100,13 @@ def _write(
     source, mask, low, high = load_source(subject, config)
     grid, notes = source.grid, list(source.notes)
     geometry = Geometry.around(box, size, grid, config.axis, low, high)
-    part["mask"][:] = geometry.cut(mask)
-    part["source"][:] = geometry.slices(source.data)
+    geometry.cut(mask, out=part["mask"])
+    geometry.slices(source.data, out=part["source"])
     del source  # before the next is read
-    part["target"][:] = geometry.slices(align_target(load_volume(subject.target), grid, mask, config))
+    geometry.slices(align_target(load_volume(subject.target), grid, mask, config), out=part["target"])
     lesion = find_lesion(subject, grid, config)
     if lesion is not None:
-        part["lesion"][:] = geometry.cut(lesion)
+        geometry.cut(lesion, out=part["lesion"])
     return {
         "geometry": asdict(geometry),
         "notes": notes,

@@ -14,13 +14,14 @@ import numpy as np
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.digests import Digests, digest_files, find_copies
 from trainables.cohort.geometry import Geometry, as_slices, bounding_box
-from trainables.cohort.layout import Cohort, Subject, find_cohort
-from trainables.cohort.manifest import SPLITS
+from trainables.cohort.layout import find_cohort
 from trainables.cohort.nifti import Volume, load_mask, load_volume
 from trainables.cohort.pairs import align_target, find_lesion, find_mask, find_range, grid_difference
 from trainables.cohort.prepare import pseudonyms
 from trainables.cohort.problems import NUM_THREADS, Problem, Progress
 from trainables.cohort.splits import assign_splits
+from trainables.cohort.subjects import Cohort, Subject
+from trainables.cohort.tables import SPLITS
 from trainables.errors import UserError
 
 _Result = TypeVar("_Result")

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.cohort.layout import Subject
 from trainables.cohort.problems import Problem
+from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
 Digests = tuple[str, str, str | None, str | None]

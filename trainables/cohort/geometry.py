@@ -90,10 +90,11 @@ class Geometry:
         plain["stored_affine"] = tuple(tuple(row) for row in plain["stored_affine"])
         return cls(**plain)
 
-    def cut(self, volume: np.ndarray) -> np.ndarray:
+    def cut(self, volume: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The window (S, H, W) of a canonical volume, zero where it reaches beyond the image."""
-        window = np.zeros(self.size, dtype=volume.dtype)
+        window = np.empty(self.size, dtype=volume.dtype) if out is None else out
         inside, image = self._overlap()
+        window[...] = 0
         window[inside] = as_slices(volume, self.axis)[image]
         return window
 
@@ -103,9 +104,9 @@ class Geometry:
         scaled /= np.float32(self.high - self.low)
         return scaled
 
-    def slices(self, volume: np.ndarray) -> np.ndarray:
+    def slices(self, volume: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The window of a canonical image, normalised: float32 (S, H, W)."""
-        window = self.cut(volume)
+        window = self.cut(volume, out)
         return self.normalise(window, out=window)
 
     def restore(self, slices: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
-from trainables.cohort.layout import Subject
 from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume
+from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
 GRID_TOLERANCE = 0.05

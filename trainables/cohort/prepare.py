@@ -16,11 +16,11 @@ from trainables.cohort.arrays import RECORDS, write_arrays
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.digests import digest_files, find_copies
 from trainables.cohort.geometry import Geometry
-from trainables.cohort.layout import Cohort, Subject
 from trainables.cohort.nifti import load_grid
 from trainables.cohort.prepared import PreparedCohort, PreparedSubject
 from trainables.cohort.problems import Progress, gather, refuse
 from trainables.cohort.splits import assign_splits
+from trainables.cohort.subjects import Cohort, Subject
 from trainables.errors import UserError
 
 FORMAT = 1

@@ -10,8 +10,8 @@ import numpy as np
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.geometry import Geometry, as_slices, bounding_box, common_size
-from trainables.cohort.layout import Subject
 from trainables.cohort.pairs import load_source
+from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
 

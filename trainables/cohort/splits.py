@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
-from trainables.cohort.layout import Subject
-from trainables.cohort.manifest import SPLITS
+from trainables.cohort.subjects import Subject
+from trainables.cohort.tables import SPLITS
 from trainables.errors import UserError
 
 _SHARES = {"train": 0.6, "validation": 0.1, "test": 0.3}

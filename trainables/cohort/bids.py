@@ -1,0 +1,185 @@
+"""Finds pairs in a BIDS tree by the ends of file names: entities in any order, and a suffix."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from trainables.cohort.config import CohortConfig
+from trainables.cohort.problems import Problem
+from trainables.cohort.subjects import Cohort, Subject
+from trainables.cohort.tables import check_split, read_table, require_columns
+from trainables.errors import UserError
+
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_FREE = ("ses", "run")
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A BIDS file name taken apart: sub-01_acq-early_T1w -> {sub: 01, acq: early}, T1w."""
+
+    entities: dict[str, str]
+    suffix: str
+
+    @classmethod
+    def parse(cls, stem: str) -> "_Name":
+        *parts, suffix = _NIFTI.sub("", stem).strip("_ ").split("_")
+        pairs = (part.partition("-") for part in parts)
+        return cls({key: value for key, _, value in pairs}, suffix)
+
+    def fits(self, pattern: "_Name") -> bool:
+        own = {
+            key: value for key, value in self.entities.items() if key in pattern.entities or key not in ("sub", *_FREE)
+        }
+        return (
+            fnmatchcase(self.suffix, pattern.suffix)
+            and own.keys() == pattern.entities.keys()
+            and all(fnmatchcase(own[key], value) for key, value in pattern.entities.items())
+        )
+
+    def scan(self, free: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        return tuple((key, self.entities[key]) for key in free if key in self.entities)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    name: _Name
+
+
+def find_bids(root: Path, config: CohortConfig) -> Cohort:
+    """Finds the pairs of a BIDS tree, also among its derivatives; `participants.tsv` may give splits and groups.
+
+    Raises:
+        UserError: nothing fits, or participants.tsv cannot be followed.
+    """
+    files: dict[str, list[_File]] = defaultdict(list)
+    for file in _walk(root):
+        files[f"sub-{file.name.entities['sub']}"].append(file)
+    patterns = {
+        "source": _Name.parse(config.source_pattern),
+        "target": _Name.parse(config.target_pattern),
+        "mask": _Name.parse(config.mask_pattern),
+        "lesion": _Name.parse(config.lesion_pattern),
+    }
+    participants = _participants(root)
+    subjects: list[Subject] = []
+    problems: list[Problem] = []
+    for name in sorted(files):
+        row = participants.get(name, {})
+        try:
+            for scan, roles in _pair(name, files[name], patterns, config):
+                subjects.append(
+                    Subject(
+                        id=name,
+                        scan=scan,
+                        split=row.get("split") or None,
+                        group=row.get("group") or None,
+                        **roles,
+                    )
+                )
+        except UserError as error:
+            problems.append(Problem(subject=name, message=str(error)))
+    if not subjects:
+        example = f"; for instance, {problems[0].message}" if problems else ""
+        raise UserError(_nothing_found(root, config, files) + example)
+    with_split = [subject for subject in subjects if subject.split]
+    if with_split and len(with_split) < len(subjects):
+        lacking = next(subject.id for subject in subjects if not subject.split)
+        raise UserError(
+            f"{root / 'participants.tsv'}: {lacking} has no split while others have; fill the column "
+            f"for all, or drop it"
+        )
+    return Cohort(root=root, subjects=tuple(subjects), problems=tuple(problems))
+
+
+def _walk(root: Path) -> Iterator[_File]:
+    """Images of the subjects: the tree's own first, then those of its derivatives."""
+    for top in (root, *sorted((root / "derivatives").glob("*"))):
+        for folder in sorted(top.glob("sub-*")):
+            for where, folders, names in os.walk(folder, onerror=_refuse_folder):
+                folders.sort()
+                for name in sorted(names):
+                    parsed = _Name.parse(name)
+                    if _NIFTI.search(name) and name.startswith("sub-") and parsed.entities.get("sub"):
+                        yield _File(Path(where) / name, parsed)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions") from error
+
+
+def _pair(
+    subject: str, files: list[_File], patterns: dict[str, _Name], config: CohortConfig
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pairs the files of one subject: a source and a target of the same session and run, and their masks."""
+    named = patterns["source"].entities.keys() | patterns["target"].entities.keys()
+    free = tuple(key for key in _FREE if key not in named)
+    found = {role: [file for file in files if file.name.fits(pattern)] for role, pattern in patterns.items()}
+    scans = sorted({file.name.scan(free) for role in ("source", "target") for file in found[role]})
+    for scan in scans:
+        roles: dict[str, Any] = {}
+        for role in ("source", "target"):
+            here = [file.path for file in found[role] if file.name.scan(free) == scan]
+            label = "_".join("-".join(pair) for pair in scan)
+            where = f"{subject} {label}".strip()
+            if not here:
+                pattern = config.source_pattern if role == "source" else config.target_pattern
+                raise UserError(
+                    f"{where}: no {role} (*_{pattern}.nii[.gz]) for the other image; add it, or list the "
+                    f"wanted pairs in a manifest"
+                )
+            if len(here) > 1:
+                raise UserError(f"{where}: two files can be the {role}, {here[0]} and {here[1]}; use a manifest")
+            roles[role] = here[0]
+        for role in ("mask", "lesion"):
+            fitting = [file for file in found[role] if set(file.name.scan(free)) <= set(scan)]
+            if fitting:
+                most = max(len(file.name.scan(free)) for file in fitting)
+                best = [file.path for file in fitting if len(file.name.scan(free)) == most]
+                if len(best) > 1:
+                    raise UserError(f"{where}: two files can be the {role} mask, {best[0]} and {best[1]}; keep one")
+                roles[role] = best[0]
+        yield label if len(scans) > 1 else "", roles
+
+
+def _nothing_found(root: Path, config: CohortConfig, files: dict[str, list[_File]]) -> str:
+    looked = f"sub-*_{config.source_pattern}.nii[.gz] and sub-*_{config.target_pattern}.nii[.gz]"
+    ends = Counter(
+        "_".join([*(f"{k}-{v}" for k, v in f.name.entities.items() if k not in ("sub", *_FREE)), f.name.suffix])
+        for group in files.values()
+        for f in group
+    )
+    if ends:
+        there = ", ".join(f"{end} ({count})" for end, count in ends.most_common(6))
+        hint = "set source_pattern and target_pattern"
+        return f"{root}: no pair found; looked for {looked}; there are {there}: {hint}"
+    tables = sorted(entry.name for entry in root.glob("*.[ct]sv") if entry.name != "participants.tsv")
+    if tables:
+        return f"{root}: no sub-* folder with NIfTI files; if {tables[0]} is a manifest, give its path instead"
+    there = ", ".join(sorted(entry.name for entry in root.iterdir())[:6]) or "nothing"
+    return f"{root}: no sub-* folder with NIfTI files; looked for {looked}; there is {there}"
+
+
+def _participants(root: Path) -> dict[str, dict[str, str]]:
+    """Rows of participants.tsv by participant_id (`sub-` added where missing); empty without the file."""
+    path = root / "participants.tsv"
+    if not path.exists():
+        return {}
+    rows = read_table(path)
+    if rows:
+        require_columns(path, rows, ("participant_id",), ("participant_id", "split", "group"))
+    participants: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = row["participant_id"]
+        name = name if name.startswith("sub-") else f"sub-{name}"
+        if name in participants:
+            raise UserError(f"{path}: {name} has two rows; keep one")
+        check_split(path, name, row.get("split", ""))
+        participants[name] = row
+    return participants

@@ -1,0 +1,68 @@
+"""Tables beside the images, as they come: comma, semicolon or tab, with a header."""
+
+import csv
+import difflib
+import io
+from pathlib import Path
+
+from trainables.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+_MISSING = ("", "n/a", "N/A")
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a comma-, semicolon- or tab-separated table with a header, cells stripped, empty and n/a as ''.
+
+    Raises:
+        UserError: the table cannot be read, a column occurs twice, or a row has too many or too few cells.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        delimiter = max("\t,;", key=text.split("\n", 1)[0].count)
+        table = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        lines = [(row, table.line_num) for row in table if any(row)]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; save it as CSV in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable table ({error}); save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise UserError(f"{path}: not a text table; save it as CSV in UTF-8")
+    if not lines:
+        raise UserError(f"{path}: the table is empty; it needs a header and one row a subject")
+    header = [cell.strip() for cell in lines[0][0]]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} occurs twice in the header; keep one")
+    rows = []
+    for row, line in lines[1:]:
+        if len(row) != len(header):
+            raise UserError(
+                f"{path}: line {line} has {len(row)} cells, the header {len(header)}; quote cells with commas"
+            )
+        cells = (cell.strip() for cell in row)
+        rows.append(dict(zip(header, ("" if cell in _MISSING else cell for cell in cells), strict=True)))
+    return rows
+
+
+def require_columns(path: Path, rows: list[dict[str, str]], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Refuses a table that lacks a column or has one that looks like a misspelt known one."""
+    if not rows:
+        raise UserError(f"{path}: has a header and no rows; add one row a subject")
+    columns = list(rows[0])
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise UserError(f"{path}: lacks the column {missing[0]!r}; its header is {', '.join(columns)}")
+    for column in columns:
+        close = difflib.get_close_matches(column.lower(), known, n=1, cutoff=0.75)
+        if column not in known and close and close[0] not in columns:
+            raise UserError(f"{path}: unknown column {column!r}; did you mean {close[0]!r}?")
+
+
+def check_split(path: Path, subject: str, split: str) -> str | None:
+    """The split of a row, None where the cell is empty."""
+    if split and split not in SPLITS:
+        raise UserError(f"{path}: {subject} has split {split!r}; use train, validation or test")
+    return split or None
