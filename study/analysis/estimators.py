@@ -27,7 +27,8 @@ def running_incumbent(v: ArrayLike) -> NDArray[np.int64]:
     """
     values = np.nan_to_num(np.asarray(v, dtype=float), nan=-np.inf, posinf=-np.inf)
     peaks = np.maximum.accumulate(values, axis=-1)
-    rises = np.diff(peaks, axis=-1, prepend=-np.inf) > 0
+    before = np.concatenate([np.full_like(peaks[..., :1], -np.inf), peaks[..., :-1]], axis=-1)
+    rises = peaks > before
     index = np.arange(values.shape[-1])
     return np.maximum.accumulate(np.where(rises, index, -1), axis=-1)
 

@@ -10,7 +10,7 @@ from study.analysis.inference import margin_for_power
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, number, seconds
+from study.report.quantities import QUANTITIES, count, enumerated, number, percent, seconds
 from study.report.text import clean
 from study.state import OPEN_STATES
 
@@ -89,6 +89,10 @@ def _search(evidence: Evidence, reference: ArmEvidence) -> Iterator[Caveat]:
 
 def _statistics(findings: Findings) -> Iterator[Caveat]:
     comparisons = list(findings.decisive.values())
+    worse = [QUANTITIES[c.metric].label for c in comparisons if c.worse_within_margin]
+    if worse:
+        text = f"In {enumerated(worse)} the difference is real: non-inferior means that it is smaller than the margin."
+        yield Caveat(key="worse_within_margin", text=text)
     zero = [c for c in comparisons if c.margin.value == 0]
     if zero:
         names = enumerated([QUANTITIES[c.metric].label for c in zero])
@@ -106,7 +110,7 @@ def _statistics(findings: Findings) -> Iterator[Caveat]:
     if weak:
         text = (
             f"In {enumerated(weak)} the margin is finer than {findings.num_paired} subjects resolve with "
-            f"{POWER:.0%} power."
+            f"{percent(POWER)} power."
         )
         yield Caveat(key="low_power", text=text)
     if any(c.mixed is None for c in comparisons):

@@ -5,7 +5,7 @@ from typing import Any
 from study.ledger import COST_COLUMNS
 from study.report.evidence import ArmEvidence
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number
+from study.report.quantities import QUANTITIES, number, percent
 from study.report.table import Row, Table, plain_table
 from study.state import Attempt
 
@@ -80,7 +80,8 @@ def searches_table(findings: Findings) -> Table | None:
             f"Validated {quantity.label}": quantity.format(found.validation),
             f"Its test {quantity.label}": quantity.format(found.test),
             "Regret": number(found.regret, 2),
-            "What mattered": ", ".join(f"{key.removeprefix('log_ratio/')} {share:.0%}" for key, share in shares) or "–",
+            "What mattered": ", ".join(f"{key.removeprefix('log_ratio/')} {percent(share)}" for key, share in shares)
+            or "–",
         }
         values = {
             "num_trials": found.num_trials,

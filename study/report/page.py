@@ -14,10 +14,10 @@ from markupsafe import Markup
 from study.report.evidence import Evidence
 from study.report.figures.style import COLOURS, Drawing
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, seconds, times
+from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds, times
 from study.report.table import Table
 from study.report.text import clean
-from study.report.verdict import Words
+from study.report.verdict import Words, spoken
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,6 @@ def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: 
         findings=findings,
         words=words,
         tables={table.name: table for table in tables},
-        table_html={table.name: Markup(table.html()) for table in tables},
         drawings={drawing.name: drawing for drawing in drawings},
         inline={drawing.name: Markup(drawing.inline) for drawing in drawings},
         points={d.name: _json(d.points) for d in drawings if d.points},
@@ -50,7 +49,8 @@ def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: 
         clean=clean,
         date=_date,
         enumerated=enumerated,
-        percent=lambda share: f"{share:.0%}",
+        percent=percent,
+        spoken=spoken,
         plural=count,
         times=times,
     )
@@ -101,37 +101,23 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
     info = evidence.state.info
     cohort = info.get("cohort") or {}
     splits = cohort.get("splits") or {}
-    provenance = cohort.get("provenance") or {}
-    config = info.get("config") or {}
+    provenance = {k: v for k, v in (cohort.get("provenance") or {}).items() if not isinstance(v, dict)}
     seeds = sorted({trial.seed for arm in evidence.arms.values() for trial in arm.judged})
     searched = sorted({trial.seed for trial in evidence.state.trials.values() if trial.role == "search"})
-    scale = evidence.state.scale or {}
     objective = QUANTITIES[evidence.objective].label
     rows = [
         ("Cohort", f"{cohort.get('num_subjects', '–')} subjects, {'simulated' if evidence.simulated else 'real'}"),
-        ("Split", ", ".join(f"{name} {size}" for name, size in splits.items()) + "; by subject"),
-        (
-            "Selection",
-            f"best {objective} on validation, the same rule in all arms; test subjects are never seen by a search",
-        ),
+        ("Split", "; ".join([", ".join(f"{name} {size}" for name, size in splits.items()), "by subject"])),
+        ("Selection", f"best {objective} on validation, one rule for all arms; no search sees a test subject"),
         ("Seeds", f"judged under {_listed(seeds)}; searches trained under {_listed(searched)}"),
         ("Terms", ", ".join(evidence.terms)),
-        ("Initial losses", ", ".join(f"{term} {value:.3g}" for term, value in scale.items()) or "–"),
-        ("Preparation", _flat({k: v for k, v in provenance.items() if not isinstance(v, dict)})),
-        (
-            "Data range",
-            "1, fixed: intensities are scaled by percentiles of the source inside the mask, for both images",
-        ),
-        (
-            "Scores",
-            "on the volume, PSNR, SSIM (Gaussian, sigma 1.5) and RMSE inside the mask, over it all, in the lesions",
-        ),
+        ("Initial losses", ", ".join(f"{k} {v:.3g}" for k, v in (evidence.state.scale or {}).items()) or "–"),
+        ("Preparation", _flat(provenance)),
+        ("Data range", "1, fixed: both images are scaled by percentiles of the source inside the mask"),
+        ("Scores", "PSNR, SSIM (Gaussian, sigma 1.5), RMSE of the volume: inside the mask, whole, inside the lesions"),
         ("Statistics", "the subject is the unit; seeds are averaged within a subject; intervals are 95 %"),
-        (
-            "Cost",
-            "wall-clock seconds a device was held times the share held, over all attempts, from when it was taken",
-        ),
-        ("Training", _flat(config.get("training"))),
+        ("Cost", "wall-clock seconds from when a device was taken, times the share held, over all attempts"),
+        ("Training", _flat((info.get("config") or {}).get("training"))),
         ("Hardware", _flat(info.get("hardware"))),
         ("Versions", _flat(info.get("versions"))),
         ("Git revision", str(info.get("git_revision") or "–")),
@@ -149,8 +135,6 @@ def _flat(value: Any) -> str:
         return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item not in (None, "", {}, [])) or "–"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flat(item) for item in value) + "]"
-    return (
-        f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-        if isinstance(value, int) and value > 9999
-        else str(value or "–")
-    )
+    if isinstance(value, int) and not isinstance(value, bool):
+        return number(value, 0)
+    return "–" if value is None else str(value)

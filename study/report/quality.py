@@ -32,6 +32,11 @@ class Comparison:
     verdict: Verdict
     mixed: MixedModel | None
 
+    @property
+    def worse_within_margin(self) -> bool:
+        """Whether the candidate is shown to be worse, though by less than the margin."""
+        return self.verdict == "non-inferior" and self.paired.t.high is not None and self.paired.t.high < 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:

@@ -45,9 +45,9 @@ def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """`1 trial`, `2 trials`, `no trials`."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+    return f"{number or 'no'} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def seconds(value: float | None) -> str:
@@ -61,6 +61,11 @@ def seconds(value: float | None) -> str:
 def times(value: float | None) -> str:
     """A ratio: `12.3 ×`."""
     return "–" if value is None else f"{number(value, 1 if value < 100 else 0)} ×"
+
+
+def percent(share: float) -> str:
+    """`81 %`, with a space that does not break."""
+    return f"{number(100 * share, 0)}\N{NARROW NO-BREAK SPACE}%"
 
 
 def p_value(p: float | None) -> str:

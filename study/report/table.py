@@ -1,6 +1,6 @@
-"""A table, and how it is written: HTML, CSV, Markdown and LaTeX."""
+"""A table, and how it is written: CSV, Markdown and LaTeX (the page's template does HTML)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,10 @@ class Table:
     """True where a cell is the best of its column; same shape as `shown`."""
     footnote: str = ""
 
-    def html(self) -> str:
-        """An HTML table with every name escaped."""
-        frame = self.shown.map(clean).rename(index=clean, columns=clean)
-        style = frame.style.format(escape="html").format_index(escape="html").format_index(escape="html", axis=1)
-        classes = (
-            self.best.map(lambda best: "best" if best else "").set_axis(frame.index).set_axis(frame.columns, axis=1)
-        )
-        style.set_td_classes(classes)
-        return style.to_html(exclude_styles=True, table_attributes=f'class="{self.name}"', escape="html")
+    def rows(self) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
+        """Each row's heading, and its cells with whether they are best: what the page's template needs."""
+        for heading, cells, best in zip(self.shown.index, self.shown.values, self.best.values, strict=True):
+            yield heading, list(zip(cells, best, strict=True))
 
     def csv(self) -> str:
         """The numbers, unrounded."""
@@ -52,8 +47,8 @@ class Table:
     def markdown(self) -> str:
         """A pipe table; the best cells in bold."""
         rows = [[self.shown.index.name or "", *self.shown.columns], ["---", *["---:"] * self.shown.shape[1]]]
-        for heading, cells, best in zip(self.shown.index, self.shown.values, self.best.values, strict=True):
-            rows.append([heading, *(f"**{cell}**" if mark else cell for cell, mark in zip(cells, best, strict=True))])
+        for heading, cells in self.rows():
+            rows.append([heading, *(f"**{cell}**" if best else cell for cell, best in cells)])
         lines = ["| " + " | ".join(_markdown(str(cell)) for cell in row) + " |" for row in rows]
         return "\n".join([self.caption, "", *lines, "", self.footnote]).rstrip() + "\n"
 

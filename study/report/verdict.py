@@ -8,7 +8,7 @@ from study.report.costs import BreakEvenFinding
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, seconds, times
+from study.report.quantities import QUANTITIES, count, enumerated, interval_text, percent, seconds, times
 from study.report.text import clean
 
 SPOKEN = {"cov": "CoV", "tuned": "hand-tuned weights"}
@@ -97,7 +97,8 @@ def _metric(comparison: Comparison) -> str:
     text = f"{quantity.label} {quantity.format(found.difference, signed=True, unit=True)}"
     if found.t.low is not None:
         text += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
-    return f"{text}, margin {quantity.format(comparison.margin.value)}: {comparison.verdict}"
+    verdict = f"{comparison.verdict}, though worse" if comparison.worse_within_margin else comparison.verdict
+    return f"{text}, margin {quantity.format(comparison.margin.value)}: {verdict}"
 
 
 def _cost(findings: Findings) -> str:
@@ -128,8 +129,9 @@ def _break_even(findings: Findings) -> str:
         if first.result.device_seconds is None:
             return f"The search never reached {goal}: break-even lies beyond {seconds(first.result.budget)}."
         return f"The search reached {goal} after {_reached(first)}."
-    how = "over random orders of its trials" if first.exchangeable else f"over {first.num_searches} observed searches"
-    parts = [f"with probability {f.result.rho:.0%} {_reached_or_not(f)}" for f in found]
+    searches = count(first.num_searches, "search", "searches")
+    how = f"over random orders of the trials of {searches}" if first.exchangeable else f"over {searches}, as observed"
+    parts = [f"with probability {percent(f.result.rho)} {_reached_or_not(f)}" for f in found]
     return f"A search reaches {goal} {'; '.join(parts)} ({how})."
 
 

@@ -22,7 +22,7 @@ from study.report.figures.style import (
     window,
 )
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number, seconds
+from study.report.quantities import QUANTITIES, number, percent, seconds
 from study.report.text import clean, short
 
 MAX_HOVER_POINTS = 2000
@@ -205,7 +205,7 @@ def _draw_target(axes: Axes, findings: Findings, split: str) -> None:
     reached: dict[float, list[str]] = {}
     for finding in found:
         if finding.result.device_seconds is not None:
-            reached.setdefault(finding.result.device_seconds, []).append(f"{finding.result.rho:.0%}")
+            reached.setdefault(finding.result.device_seconds, []).append(percent(finding.result.rho))
     for cost, shares in reached.items():
         one = found[0].num_searches == 1 and not found[0].exchangeable
         axes.axvline(cost, color=LIGHT["ink"], linewidth=0.8, linestyle=(0, (1, 2)))

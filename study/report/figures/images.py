@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from study.analysis.estimators import oriented
 from study.report.evidence import ArmEvidence, Evidence
-from study.report.figures.style import Drawing, finish, layout, new_figure
+from study.report.figures.style import Drawing, finish, new_figure
 from study.report.findings import Findings
 from study.report.quantities import QUANTITIES
 from study.report.text import clean, short
@@ -21,6 +22,7 @@ from study.report.text import clean, short
 Images = NDArray[np.float32]
 LESION = "#ffd23f"
 MAX_COLUMNS = 10
+PAGE_INCHES, WIDEST_CELL_INCHES, GAP_INCHES, TITLE_INCHES, FOOT_INCHES = 9.6, 1.9, 0.05, 0.2, 0.52
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,9 @@ def _read(folder: Path, path: Path) -> tuple[dict[str, Images], list[str]] | Non
     """Tensors and subjects of a safetensors file; None for one that is missing, damaged or outside the folder."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return None
     try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return None
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("subjects", "[]"))  # noqa: SIM118
@@ -158,27 +160,48 @@ Panel = tuple[str, Images, Images | None]
 def _grid(
     panels: Sequence[Panel], box: tuple[slice, slice], window: float, scale: float, lesion: NDArray[np.bool_] | None
 ) -> Figure:
-    """Images above errors; more than fit in one row are wrapped to further pairs of rows."""
+    """Images above errors; more than fit in one row are wrapped to further pairs of rows.
+
+    Placed by arithmetic: all cells are alike, and a layout engine would take seconds to find that out.
+    """
     num_bands = math.ceil(len(panels) / MAX_COLUMNS)
     columns = math.ceil(len(panels) / num_bands)
     height, width = panels[0][1][box].shape
-    cell = min(9.6 / columns, 1.9)
-    figure = new_figure(9.6, num_bands * (2 * (cell - 0.06) * height / width + 0.3) + 0.5)
-    grid = figure.subplots(2 * num_bands, columns, squeeze=False)
-    for axes in grid.flat:
+    cell_width = min(PAGE_INCHES / columns, WIDEST_CELL_INCHES)
+    cell_height = (cell_width - GAP_INCHES) * height / width
+    band_height = TITLE_INCHES + 2 * (cell_height + GAP_INCHES)
+    total_width, total_height = columns * cell_width, num_bands * band_height + FOOT_INCHES
+    figure = new_figure(total_width, total_height, layout=None)
+
+    def cell(band: int, row: int, column: int) -> Axes:
+        top = band * band_height + TITLE_INCHES + row * (cell_height + GAP_INCHES)
+        inches = (column * cell_width, total_height - top - cell_height, cell_width - GAP_INCHES, cell_height)
+        left, bottom, wide, high = inches
+        axes = figure.add_axes(
+            (left / total_width, bottom / total_height, wide / total_width, high / total_height), frameon=False
+        )
         axes.set_axis_off()
+        return axes
+
     shown_error: Any = None
     for k, (label, image, error) in enumerate(panels):
         band, column = divmod(k, columns)
-        top, bottom = grid[2 * band : 2 * band + 2, column]
+        top = cell(band, 0, column)
         top.imshow(image[box], cmap="gray", vmin=0, vmax=window, interpolation="none")
         top.set_title(short(label, 18), fontsize=7.5, fontweight="normal", loc="center", pad=3)
         if lesion is not None and lesion[box].any():
             top.contour(lesion[box], levels=[0.5], colors=[LESION], linewidths=0.7)
         if error is not None:
+            bottom = cell(band, 1, column)
             shown_error = bottom.imshow(error[box], cmap="magma", vmin=0, vmax=scale, interpolation="none")
-    layout(figure, w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    bar = figure.colorbar(shown_error, ax=grid, location="bottom", fraction=0.02, aspect=60, pad=0.02, shrink=0.3)
+    length = min(3.0, 0.8 * total_width)
+    place = (
+        0.5 - length / 2 / total_width,
+        (FOOT_INCHES - 0.13) / total_height,
+        length / total_width,
+        0.06 / total_height,
+    )
+    bar = figure.colorbar(shown_error, cax=figure.add_axes(place), orientation="horizontal")
     bar.ax.tick_params(labelsize=6.5, length=2)
     bar.outline.set_visible(False)
     bar.set_label("absolute error", fontsize=7)

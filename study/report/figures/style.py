@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -73,6 +73,7 @@ RC: Any = {
     "svg.hashsalt": "cov-study",
     "path.simplify": True,
 }
+REM_PER_INCH = 6.65
 STRIP_INCHES = 0.14
 """Height kept free at the foot of a figure for the words `simulated cohort`."""
 MAX_VECTOR_POINTS = 1500
@@ -93,6 +94,13 @@ class Drawing:
     png: bytes
     points: Sequence[dict[str, Any]] = field(default=())
     """Points to be named on hover: `x`, `y` in the SVG's own units, `text`."""
+
+    @property
+    def width_rem(self) -> float:
+        """Width on the page, so that the text of every figure has the same size."""
+        match = re.search(r'width="([\d.]+)pt"', self.svg)
+        assert match is not None
+        return round(float(match[1]) / 72 * REM_PER_INCH, 1)
 
     @property
     def inline(self) -> str:
@@ -118,17 +126,11 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure in inches, laid out tightly, with no global state behind it."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """A figure in inches with no global state behind it."""
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
-
-
-def layout(figure: Figure, **options: Any) -> None:
-    """Sets options of a figure's constrained layout."""
-    engine: Any = figure.get_layout_engine()
-    engine.set(**options)
 
 
 def finish(
@@ -144,7 +146,9 @@ def finish(
     """Renders a figure; one made from a simulated cohort says so in the drawing itself."""
     if evidence.simulated:
         strip = STRIP_INCHES / figure.get_figheight()
-        layout(figure, rect=(0, strip, 1, 1 - strip))
+        engine: Any = figure.get_layout_engine()
+        if engine is not None:
+            engine.set(rect=(0, strip, 1, 1 - strip))
         figure.text(
             0.998,
             0.004,
@@ -157,6 +161,10 @@ def finish(
         )
         caption += " Simulated cohort."
         alt += " The cohort is simulated."
+    if figure.get_layout_engine() is not None:
+        # One layout for both files: it is what takes the time.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
     figure.savefig(svg, format="svg", dpi=150, metadata={"Date": None, "Creator": None})

@@ -34,7 +34,7 @@ def draw(findings: Findings) -> Drawing | None:
     draw_in(axes, evidence, weights, values, best)
     quantity = QUANTITIES[evidence.objective]
     _colour_bar(figure, axes, values, quantity.title)
-    where = "A point is a trial" if simplex else "A line is a trial, its weights on logarithmic axes"
+    what = "A point is a trial" if simplex else "A line is a trial"
     candidate = evidence.candidate
     path = "" if candidate is None else f" Blue: where {clean(candidate.label)} went, {_marks(simplex)}"
     return finish(
@@ -43,7 +43,7 @@ def draw(findings: Findings) -> Drawing | None:
         name="weight_space",
         title="Which weights were good",
         caption=(
-            f"{where} of {clean(reference.label)}, coloured by its validated {quantity.label}; outlined, the "
+            f"{what} of {clean(reference.label)}, coloured by its validated {quantity.label}; with diamonds, the "
             f"incumbent.{path}"
         ),
         alt=_alt(evidence, weights, best),
