@@ -1,6 +1,7 @@
 """The journal: append-only events, one JSON line each. It is the truth of a study; all else is derived from it."""
 
 import json
+import math
 import os
 import time
 import zlib
@@ -22,6 +23,15 @@ class JournalError(UserError):
 
 def _checksum(event: dict[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(event, sort_keys=True, separators=(',', ':')).encode()):08x}"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity (the PSNR of equal images): they are written as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _encode(event: dict[str, Any]) -> bytes:

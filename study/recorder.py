@@ -70,7 +70,7 @@ class Recorder(tune.Callback):
             # A measurement of an earlier attempt comes again after a resume; it is news only if it was never heard of.
             if measurement["epoch"] not in heard_of:
                 self._journal.append(
-                    "measurement", trial=key, attempt=attempt, device=result["device"], **_finite(measurement)
+                    "measurement", trial=key, attempt=attempt, device=result["device"], **measurement
                 )
         self._set_scale(record.seed, result.get("initial_losses"))
         outcome = result["outcome"]
@@ -136,12 +136,6 @@ class Recorder(tune.Callback):
 
 def _key(trial: Any) -> str:
     return trial.config["trial"]["key"]
-
-
-def _finite(measurement: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a metric that is not finite is written as null."""
-    metrics = {k: v if v == v and abs(v) != float("inf") else None for k, v in measurement["metrics"].items()}
-    return measurement | {"metrics": metrics}
 
 
 def _reason(trial: Any) -> str:

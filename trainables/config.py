@@ -11,8 +11,11 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "unet"
-    channels: tuple[int, ...] = Field(default=(16, 32, 64), min_length=2)
-    """Feature channels from the finest level to the coarsest; each level halves the image."""
+    channels: tuple[int, ...] = Field(default=(16, 16, 32, 64), min_length=2)
+    """Feature channels from the finest level to the coarsest."""
+    strides: tuple[Literal[1, 2], ...] | None = (1, 2, 2)
+    """Between the levels: 2 halves the image, 1 keeps it; None halves it everywhere. One fewer than channels."""
+    norm: Literal["none", "group", "instance", "batch"] = "none"
     num_res_units: int = Field(default=0, ge=0)
     residual: bool = True
     """Predict the difference from the source image, so that training starts from the identity."""

@@ -1,6 +1,7 @@
 """Generators by name. One function and one registry line add a network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from monai.networks.nets import UNet
@@ -23,15 +24,26 @@ class Residual(nn.Module):
         return source[:, centre : centre + 1] + self.body(source)
 
 
+NORMS: dict[str, Any] = {"none": None, "group": ("group", {"num_groups": 4}), "instance": "instance", "batch": "batch"}
+
+
 def unet(config: NetworkConfig, in_channels: int) -> nn.Module:
-    """MONAI's U-Net: strided convolutions, instance normalisation, PReLU."""
+    """MONAI's U-Net: strided convolutions, ReLU, nearest to Ronneberger et al., MICCAI 2015."""
+    strides = config.strides or (2,) * (len(config.channels) - 1)
+    if len(strides) != len(config.channels) - 1:
+        raise UserError(
+            f"training.network.strides: {len(config.channels)} channels need {len(config.channels) - 1} strides, "
+            f"not {len(strides)}."
+        )
     return UNet(
         spatial_dims=2,
         in_channels=in_channels,
         out_channels=1,
         channels=config.channels,
-        strides=(2,) * (len(config.channels) - 1),
+        strides=strides,
         num_res_units=config.num_res_units,
+        norm=NORMS[config.norm],
+        act="relu",
     )
 
 
@@ -51,4 +63,10 @@ def make_network(config: NetworkConfig, *, in_channels: int, seed: int) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = NETWORKS[config.name](config, in_channels)
-    return Residual(body) if config.residual else body
+    if not config.residual:
+        return body
+    # The last layer starts at zero, so that training starts from the source image itself.
+    last = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)][-1]
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return Residual(body)
