@@ -47,7 +47,8 @@ class ScalarizerWeighting(LossWeighting):
     def next_weights(self, losses: Tensor) -> Tensor:
         self.last.copy_(torch.where(losses.isfinite().all(), losses, self.last))
         slopes = self._slopes(self.last.clone())
-        return slopes / slopes.sum()
+        weights = slopes / slopes.sum()
+        return torch.where(weights.isfinite().all(), weights, self.weights)
 
     def _slopes(self, losses: Tensor) -> Tensor:
         with torch.enable_grad():
