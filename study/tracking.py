@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from study.journal import decode_line, read_events
+from study.journal import read_events
 from study.tracking_config import TrackingSettings, load_settings, scrub
 from study.tracking_images import montage
-from study.tracking_runs import NOTE_TAG, Event, Run, Runs
+from study.tracking_pump import Pump
+from study.tracking_run import COUNT_TAG, NOTE_TAG, Run
+from study.tracking_runs import Event, Runs
 from study.tracking_server import serve
 from study.tracking_views import VIEW_TAG, resolve, trials_view
 from trainables.errors import UserError
@@ -33,11 +35,9 @@ __all__ = ["Mirror", "TrackingSettings", "load_settings", "serve", "sync"]
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
-NUM_EVENTS = 2000
-"""Events read at a time: bounds the memory, and fills MLflow's batches."""
 FLUSH_SECONDS = 5.0
 START_SECONDS = 10.0
-"""Importing MLflow takes seconds of CPU: not while Ray starts."""
+"""Importing MLflow takes seconds of CPU: not while Ray starts, nor while the main thread imports."""
 WAIT_SECONDS = (1.0, 60.0)
 """First and longest wait for a server that does not answer."""
 NUM_POINTS, NUM_PARAMS, MAX_TAG_LENGTH = 1000, 100, 8000
@@ -94,7 +94,7 @@ class Mirror:
 
     def _run(self) -> None:
         self._closing.wait(self._start_seconds)
-        pump = _Pump(self._settings, self._directory, resume=True)
+        pump = _make_pump(self._settings, self._directory, resume=True)
         wait, longest_wait = WAIT_SECONDS
         with suppress(Exception):
             while True:
@@ -114,7 +114,7 @@ class Mirror:
             self._tell(f"MLflow: {problem}")
         self._lock.release()
 
-    def _try(self, pump: "_Pump", last: bool) -> bool:
+    def _try(self, pump: Pump, last: bool) -> bool:
         """Writes what there is; says so the first time that it cannot."""
         try:
             if not self._lock.is_locked:
@@ -147,7 +147,7 @@ def sync(directory: Path, settings: TrackingSettings) -> dict[str, int]:
     _prepare_environment()
     try:
         with FileLock(directory / "mlflow.lock", timeout=0):
-            pump = _Pump(settings, directory, resume=False)
+            pump = _make_pump(settings, directory, resume=False)
             pump.catch_up()
             if _is_idle(directory):
                 pump.runs.close_open()
@@ -155,116 +155,34 @@ def sync(directory: Path, settings: TrackingSettings) -> dict[str, int]:
     except Timeout:
         raise UserError(f"{directory}: a running study mirrors itself already; sync it when it is over.") from None
     except Exception as error:
-        raise UserError(f"{_reason(settings, error)} Nothing is lost: sync again when it answers.") from error
+        raise UserError(f"{_reason(settings, error)} Nothing is lost: sync again when it can.") from error
     if pump.problems:
         raise UserError(f"MLflow: {'; '.join(pump.problems)}")
     return pump.counts
 
 
-# --- the thread's work --------------------------------------------------------------------------------------------
-
-
-class _Pump:
-    """Journal -> runs -> MLflow, a bounded number of events at a time. After an error, `catch_up` again goes on."""
-
-    def __init__(self, settings: TrackingSettings, directory: Path, *, resume: bool) -> None:
-        self.runs = Runs(settings)
-        self._settings, self._directory, self._resume = settings, directory, resume
-        self._path = directory / "journal.jsonl"
-        self._store: _Store | None = None
-        self._offset = self._num_events = self._num_mirrored = 0
-
-    @property
-    def problems(self) -> list[str]:
-        """What could not be written and will not be, a line each."""
-        return list(self._store.problems.values()) if self._store else []
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """`runs` of the study in MLflow, `created` of them from here, `points` and `files` sent."""
-        return dict(self._store.counts, runs=self._store.num_runs) if self._store else {}
-
-    def catch_up(self) -> None:
-        """Writes all events that the disk has."""
-        self._flush()
-        while self._read():
-            self._flush()
-
-    def finish(self) -> None:
-        """Attaches the report, if there is one, and writes what is left."""
-        path = self._directory / "report" / "summary.json"
-        summary = None
-        with suppress(OSError, ValueError):
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        self.runs.attach(summary)
-        self._flush()
-
-    def _read(self) -> bool:
-        """Folds the next events; False if there are none."""
-        before = self._num_events
-        limit = NUM_EVENTS if self._store else 1  # the first event names the study
-        with suppress(FileNotFoundError), self._path.open("rb") as file:
-            file.seek(self._offset)
-            for line in islice(file, limit):
-                event = decode_line(line) if line.endswith(b"\n") else None
-                if event is None:  # still being written
-                    break
-                self._take(event)
-                self._offset += len(line)
-        return self._num_events > before
-
-    def _take(self, event: Event) -> None:
-        self.runs.fold(event)
-        self._num_events += 1
-        if self._num_events <= self._num_mirrored:
-            self.runs.forget()
-        if self._num_events == self._num_mirrored and self._store:
-            for run in self.runs.runs.values():
-                if self._store.status(run) not in (run.status, None):
-                    self.runs.dirty[run.key] = run
-
-    def _flush(self) -> None:
-        study = self.runs.runs.get(self.runs.study_key)
-        if study is None:
-            return
-        if self._store is None:
-            store = _Store(self._settings, self._directory)
-            mirrored = store.connect(study.key, str(self.runs.state.info.get("objective")))
-            self._store, self._num_mirrored = store, mirrored if self._resume else 0
-            if self._num_events <= self._num_mirrored:
-                self.runs.forget()
-        if not self.runs.dirty:
-            return
-        for run in list(self.runs.dirty.values()):
-            self._store.ensure(run, self.runs.runs)
-        for run in list(self.runs.dirty.values()):
-            self._store.write(run)
-        for run in list(self.runs.dirty.values()):
-            self._store.attach(run)
-            if not run.files:
-                del self.runs.dirty[run.key]
-        if self._num_events > self._num_mirrored:
-            study.tags["mirrored"] = str(self._num_events)
-            self._store.write(study)
-            self._num_mirrored = self._num_events
+def _make_pump(settings: TrackingSettings, directory: Path, *, resume: bool) -> Pump:
+    runs = Runs(settings)
+    return Pump(runs, directory, lambda: _Store(settings, directory, runs.layout), resume=resume)
 
 
 class _Store:
     """The runs of one study in MLflow, found by key before they are made."""
 
-    def __init__(self, settings: TrackingSettings, directory: Path) -> None:
+    def __init__(self, settings: TrackingSettings, directory: Path, layout: str) -> None:
         from mlflow.tracking import MlflowClient  # takes seconds: not before it is needed
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if not settings.uri.startswith("http"):
             _try_database(settings.uri)
-        self._settings, self._directory = settings, directory
+        self._settings, self._directory, self._layout = settings, directory, layout
         self._client = MlflowClient(tracking_uri=settings.uri)
         self._experiment = ""
         self._study_key = ""
         self._ids: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        self._num_points: dict[str, int] = {}
         self._deleted: set[str] = set()
         self._unsure = False
         self.counts = {"created": 0, "points": 0, "files": 0}
@@ -291,6 +209,33 @@ class _Store:
                 mirrored = int(found.data.tags.get("mirrored", 0))
         return mirrored
 
+    def ensure(self, run: Run, runs: Mapping[str, Run]) -> None:
+        """Makes the run, and its parents before it, unless MLflow has it."""
+        if run.key in self._ids:
+            return
+        if run.parent:
+            self.ensure(runs[run.parent], runs)
+        if self._unsure:  # an earlier call may have reached the server although its answer was lost
+            for found in self._search(f"tags.key = '{run.key}'"):
+                self._know(found)
+            self._unsure = False
+            if run.key in self._ids:
+                return
+        # A note's links need run ids, and points are counted once they are written.
+        later = {key: value for key, value in run.tags.items() if key in (NOTE_TAG, COUNT_TAG)}
+        tags = {key: value for key, value in run.tags.items() if key not in later}
+        tags |= {"key": run.key, "study_key": self._study_key, "mlflow.source.name": "cov-study"}
+        if run.parent:
+            tags["mlflow.parentRunId"] = self._ids[run.parent]
+        try:
+            made = self._client.create_run(self._experiment, run.started, tags, run.name)
+        except Exception:
+            self._unsure = True
+            raise
+        self._know(made)
+        self.counts["created"] += 1
+        run.tags = later
+
     def write(self, run: Run) -> None:
         """Writes what is new of a run that MLflow has: points, parameters, tags, status."""
         from mlflow.entities import Metric, Param, RunTag
@@ -299,6 +244,8 @@ class _Store:
             run.forget()
             return
         run_id = self._ids[run.key]
+        # The points of a run come in the same order in every replay: the first ones are there.
+        del run.points[: max(0, self._num_points.get(run.key, 0) - run.num_points + len(run.points))]
         while points := run.points[:NUM_POINTS]:
             self._send(run_id, metrics=[Metric(*point) for point in points])
             self.counts["points"] += len(points)
@@ -367,36 +314,13 @@ class _Store:
             self._deleted.add(key)
         else:
             self._statuses[key] = found.info.status
+            if found.data.tags.get("layout") == self._layout:
+                self._num_points[key] = int(found.data.tags.get(COUNT_TAG, 0))
         return key
 
     def _resolve(self, text: str, run_id: str) -> str:
         arms = [self._ids[key] for key in sorted(self._statuses) if key.count("/") == 1]
         return resolve(text, experiment=self._experiment, run_id=run_id, arms=arms, view=_mark(self._study_key))
-
-    def ensure(self, run: Run, runs: dict[str, Run]) -> None:
-        """Makes the run, and its parents before it, unless MLflow has it."""
-        if run.key in self._ids:
-            return
-        if run.parent:
-            self.ensure(runs[run.parent], runs)
-        if self._unsure:  # an earlier call may have reached the server although its answer was lost
-            for found in self._search(f"tags.key = '{run.key}'"):
-                self._know(found)
-            self._unsure = False
-            if run.key in self._ids:
-                return
-        tags = {key: value for key, value in run.tags.items() if key != NOTE_TAG}
-        tags |= {"key": run.key, "study_key": self._study_key, "mlflow.source.name": "cov-study"}
-        if run.parent:
-            tags["mlflow.parentRunId"] = self._ids[run.parent]
-        try:
-            made = self._client.create_run(self._experiment, run.started, tags, run.name)
-        except Exception:
-            self._unsure = True
-            raise
-        self._know(made)
-        self.counts["created"] += 1
-        run.tags = {key: value for key, value in run.tags.items() if key == NOTE_TAG}  # its links need run ids
 
     def _send(self, run_id: str, **batch: Any) -> None:
         from mlflow.exceptions import MlflowException
@@ -454,7 +378,7 @@ def _reason(settings: TrackingSettings, error: Exception) -> str:
         return f"MLflow at {settings.masked_uri} needs the package {error.name}; install `cov-study[postgresql]`."
     if any(code in str(error) for code in ("error code 401", "error code 403", "UNAUTHENTICATED", "PERMISSION_DENIED")):
         return f"MLflow at {settings.masked_uri} asks who you are: set MLFLOW_TRACKING_USERNAME and _PASSWORD."
-    return f"MLflow at {settings.masked_uri} does not answer ({_short(error)})."
+    return f"MLflow at {settings.masked_uri} cannot be written to ({_short(error)})."
 
 
 def _short(error: Exception) -> str:

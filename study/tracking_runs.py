@@ -6,80 +6,20 @@ number of trials only.
 """
 
 import hashlib
-import json
-import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.journal import apply
 from study.state import StudyState, Trial
-from study.tracking_config import TrackingSettings, scrub
+from study.tracking_config import TrackingSettings
 from study.tracking_notes import arm_note, study_note
+from study.tracking_run import MLFLOW_STATUS, NOTE_TAG, Run, to_ms, to_text
 
 Event = dict[str, Any]
-NOTE_TAG = "mlflow.note.content"
-MLFLOW_STATUS = {
-    "complete": "FINISHED",
-    "pruned": "FINISHED",
-    "failed": "FAILED",
-    "lost": "KILLED",
-    "running": "RUNNING",
-}
-"""State of a trial, arm or study -> status of its MLflow run."""
-
-
-class Point(NamedTuple):
-    """One value of a metric."""
-
-    key: str
-    value: float
-    timestamp: int
-    """Of the event, in ms: a replay repeats it, and MLflow keeps exact repeats once."""
-    step: int
-    """Epoch on a trial's run, cumulative device-seconds on an arm's."""
-
-
-@dataclass(kw_only=True)
-class Run:
-    """One MLflow run: what it should be, and what of that is still to be written."""
-
-    key: str
-    """`study`, `study/arm` or `study/arm/trial`; by this tag the run is found again."""
-    name: str
-    parent: str | None
-    started: int
-    """Unix time in ms, as is `ended`."""
-    state: str = "running"
-    ended: int | None = None
-    concluded: bool = False
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    points: list[Point] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    """File in the study's directory -> folder among the run's artifacts."""
-
-    @property
-    def status(self) -> str:
-        """MLflow's word for the state."""
-        return MLFLOW_STATUS[self.state]
-
-    def set(self, state: str, ended: int | None = None) -> None:
-        """Opens (`running`) or ends the run."""
-        self.state, self.ended = state, ended
-        self.tags["state"] = state
-
-    def log(self, values: Mapping[str, float | None], timestamp: int, step: int) -> None:
-        """Adds a point for every value that is a finite number (the journal has None for others)."""
-        self.points += [
-            Point(_name(key), float(value), timestamp, step) for key, value in values.items() if value is not None
-        ]
-
-    def forget(self) -> None:
-        """Everything that was to be written is written."""
-        self.tags, self.params, self.points, self.files = {}, {}, [], {}
+LAYOUT = 1
+"""Raise it when runs get other points or another order of them: what older versions wrote is then not counted."""
 
 
 @dataclass(kw_only=True)
@@ -99,6 +39,7 @@ class Runs:
 
     def __init__(self, settings: TrackingSettings) -> None:
         self.settings = settings
+        self.layout = f"{settings.mirror} {LAYOUT}"
         self.state = StudyState()
         self.dirty: dict[str, Run] = {}
         self.runs: dict[str, Run] = {}
@@ -113,7 +54,7 @@ class Runs:
 
     def fold(self, event: Event) -> None:
         """Takes one event of the journal, in order."""
-        kind, now = event["event"], _ms(event["time"])
+        kind, now = event["event"], to_ms(event["time"])
         if kind in ("driver_started", "driver_stopped"):
             self._close_running(now)
         repeated = kind == "measurement" and self._is_repeated(event)
@@ -144,7 +85,7 @@ class Runs:
 
     def close_open(self, now: int | None = None) -> None:
         """No driver runs the study: whatever is still open is lost, at `now` or when it was last heard of."""
-        end = now if now is not None else _ms(self.state.updated or 0)
+        end = now if now is not None else to_ms(self.state.updated or 0)
         self._close_running(end)
         for run in self.runs.values():
             if run.state == "running":
@@ -178,9 +119,8 @@ class Runs:
         if info.get("git_revision"):
             run.tags["mlflow.source.git.commit"] = str(info["git_revision"])
         for name in ("config", "cohort", "versions", "hardware"):
-            run.params |= {_name(f"{name}/{key}"): _text(value) for key, value in _flat(info.get(name) or {})}
-        for name in ("git_revision", "objective", "goal", "terms"):
-            run.params[name] = _text(info.get(name))
+            run.describe(info.get(name) or {}, f"{name}/")
+        run.describe({name: info.get(name) for name in ("git_revision", "objective", "goal", "terms")})
 
     def _open_arm(self, name: str, now: int) -> None:
         arm = next((arm for arm in self.state.info.get("arms", []) if arm["name"] == name), {"name": name})
@@ -201,7 +141,7 @@ class Runs:
     # --- trials ---------------------------------------------------------------------------------------------------
 
     def _start_attempt(self, trial: Trial, event: Event) -> None:
-        started = _ms(event["started"])
+        started = to_ms(event["started"])
         arm_key, key = self._arm_key(trial.arm), self._trial_key(trial)
         if arm_key not in self.runs:
             self._open_arm(trial.arm, started)
@@ -214,20 +154,21 @@ class Runs:
             labels = {"level": "trial", "arm": trial.arm, "role": trial.role, "seed": trial.seed}
             labels |= {"replicate": trial.replicate, "number": trial.number}
             run = self._add(key, trial.key, arm_key, started, labels)
-            run.params |= {_name(name): _text(value) for name, value in _flat(trial.params)}
-            run.params |= {_name(f"weighting/{name}"): _text(value) for name, value in _flat(trial.weighting)}
+            run.describe(trial.params)
+            run.describe(trial.weighting, "weighting/")
         run = self._touch(key)
         run.set("running")
         run.tags["attempts"] = str(len(trial.attempts))
 
     def _measure(self, trial: Trial, time: float) -> None:
-        measurement, now = trial.measurements[-1], _ms(time)
+        measurement, now = trial.measurements[-1], to_ms(time)
         trial.measurements[:-1] = []  # of each trial the last one is enough here
         value = measurement["metrics"].get(self.state.info.get("objective"))
         if value is not None and self._better(value, self._best.get(trial.key)):
             self._best[trial.key] = value
         if self.settings.mirror == "epochs":
-            self._log_epoch(trial, now)
+            self._log_epoch(trial)
+            self._log_cost(trial, now)
         if trial.role == "confirmation":
             return
         strand, paid_seconds = self._strand(trial), self._paid(self._strand(trial), time)
@@ -241,13 +182,16 @@ class Runs:
             weights = {f"{strand.prefix}/weight_{term}": value for term, value in measurement["weights"].items()}
             self._touch(self._arm_key(trial.arm)).log(weights, now, round(paid_seconds))
 
-    def _log_epoch(self, trial: Trial, now: int) -> None:
-        if not trial.measurements:
-            return
-        last = trial.measurements[-1]
-        weights = {f"weight/{term}": value for term, value in last["weights"].items()}
+    def _log_epoch(self, trial: Trial) -> None:
+        for last in trial.measurements[-1:]:
+            weights = {f"weight/{term}": value for term, value in last["weights"].items()}
+            values = last["metrics"] | weights
+            self._touch(self._trial_key(trial)).log(values, to_ms(last["time"]), last["epoch"])
+
+    def _log_cost(self, trial: Trial, now: int) -> None:
+        epoch = trial.measurements[-1]["epoch"] if trial.measurements else 0
         cost = {f"cost/{name}": value for name, value in _total_cost(trial).items()}
-        self._touch(self._trial_key(trial)).log(last["metrics"] | weights | cost, now, last["epoch"])
+        self._touch(self._trial_key(trial)).log(cost, now, epoch)
 
     def _log_incumbent(self, trial: Trial, strand: _Strand, now: int, paid_seconds: float) -> None:
         values = {f"{strand.prefix}/{key.replace('/', '_')}": value for key, value in strand.values.items()}
@@ -269,16 +213,16 @@ class Runs:
             return
         run = self._touch(self._trial_key(trial))
         if self.settings.mirror == "trials":
-            self._log_epoch(trial, now)
-        epoch = trial.measurements[-1]["epoch"] if trial.measurements else 0
-        best = {f"best/{self.state.info.get('objective', '').replace('/', '_')}": self._best.get(trial.key)}
-        run.log({"cost/device_seconds": trial.device_seconds, **best}, now, epoch)
+            self._log_epoch(trial)
+        self._log_cost(trial, now)
+        best = f"best/{self.state.info.get('objective', '').replace('/', '_')}"
+        run.log({best: self._best.get(trial.key)}, now, 0)
         about = {"device": attempt.device, "node": attempt.node, "reason": attempt.reason}
-        run.tags |= {name: _text(value) for name, value in about.items() if value}
+        run.tags |= {name: to_text(value) for name, value in about.items() if value}
         if trial.state in MLFLOW_STATUS:
-            self._conclude(run, trial.state, _ms(attempt.ended or now / 1000))
+            self._conclude(run, trial.state, to_ms(attempt.ended or now / 1000))
         else:  # it will be tried again
-            run.set("lost", _ms(attempt.ended or now / 1000))
+            run.set("lost", to_ms(attempt.ended or now / 1000))
 
     def _judge(self, trial: Trial, now: int) -> None:
         judged = [t for t in self.state.of_arm(trial.arm) if t.scores and t.role != "search"]
@@ -308,9 +252,8 @@ class Runs:
         for trial in list(self._running.values()):
             self._pay(trial)
             if run := self.runs.get(self._trial_key(trial)):
-                ended = _ms(trial.attempts[-1].ended or now / 1000)
-                epoch = trial.measurements[-1]["epoch"] if trial.measurements else 0
-                run.log({"cost/device_seconds": trial.device_seconds}, ended, epoch)
+                ended = to_ms(trial.attempts[-1].ended or now / 1000)
+                self._log_cost(trial, ended)
                 self._touch(run.key).set("lost", ended)
 
     def _pay(self, trial: Trial) -> None:
@@ -351,8 +294,9 @@ class Runs:
         run = Run(key=key, name=name, parent=parent, started=started)
         # The UI groups by any of these, so every run has them all.
         shared = {"study": self.state.info.get("name"), "arm": "all", "replicate": "all", "seed": "all"} | labels
-        run.params = {name: _text(value) for name, value in shared.items() if value is not None and name != "level"}
+        run.params = {name: to_text(value) for name, value in shared.items() if value is not None and name != "level"}
         run.tags = {**self.settings.tags, **run.params, "level": labels["level"], "state": "running"}
+        run.tags["layout"] = self.layout
         self.runs[key] = run
         return self._touch(key)
 
@@ -408,28 +352,3 @@ def _means(scores: Any) -> dict[str, float]:
                 if value is not None:
                     values[metric if region == "mask" else f"{region}_{metric}"].append(value)
     return {key: fmean(found) for key, found in values.items()}
-
-
-def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as (`a/b`, value) pairs; lists are values."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            pairs += _flat(value, f"{prefix}{key}/")
-        else:
-            pairs.append((f"{prefix}{key}", value))
-    return pairs
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _name(key: str) -> str:
-    """A key as MLflow takes it: no brackets and no equals sign."""
-    return re.sub(r"[^\w\-. /]", "_", key)[:250]
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, separators=(", ", ": "))
-    return scrub(text)[:6000]

@@ -65,11 +65,29 @@ def test_values_are_those_of_the_journal(expected: dict[str, Any], study: Path) 
 
 
 def test_three_replays_add_nothing(settings: TrackingSettings, study: Path) -> None:
-    created = [sync(study, settings)["created"]]
+    counts = [sync(study, settings)]
     before = rows(settings)
-    created += [sync(study, settings)["created"] for _ in range(2)]
+    counts += [sync(study, settings) for _ in range(2)]
     assert rows(settings) == before
-    assert created == [len(before["runs"]), 0, 0]
+    assert [c["created"] for c in counts] == [len(before["runs"]), 0, 0]
+    assert counts[1]["points"] < counts[0]["points"] / 5, "ended runs are not sent again"
+
+
+def test_replays_add_nothing_even_where_nothing_tells_what_is_there(settings: TrackingSettings, study: Path) -> None:
+    """A mirror that dies between the points and the tag that counts them."""
+    sync(study, settings)
+    before = rows(settings)
+    with sqlite3.connect(settings.uri.removeprefix("sqlite:///")) as database:
+        database.execute("delete from tags where key in ('num_points', 'mirrored', 'layout')")
+    sync(study, settings)
+    assert rows(settings) == before
+
+
+def test_another_depth_is_written_in_full(settings: TrackingSettings, study: Path, expected: dict[str, Any]) -> None:
+    sync(study, settings.model_copy(update={"mirror": "trials"}))
+    sync(study, settings)
+    found = contents(settings.uri)
+    assert {key: run["points"] for key, run in found.items()} == {key: run["points"] for key, run in expected.items()}
 
 
 def test_the_living_mirror_writes_what_a_sync_writes(
@@ -110,7 +128,7 @@ def test_a_process_killed_while_it_mirrors_leaves_nothing_twice(
     program = (
         "from pathlib import Path; from study.tracking import load_settings, sync;sync(Path('study'), load_settings())"
     )
-    for num_points in (50, 300, 700):
+    for num_points in (50, 250, 450):
         with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path) as process:
             while process.poll() is None and len(rows(settings)["metrics"]) < num_points:
                 time.sleep(0.01)

@@ -52,7 +52,7 @@ def test_server_killed_for_half_a_study_and_started_again(
         mirror.close()
         assert contents(server.uri) == expected
     assert len(said) == 1
-    assert "does not answer" in said[0]
+    assert "cannot be written to" in said[0]
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_server_killed_for_half_a_study_and_started_again(
 def test_a_slow_server_does_not_slow_the_study_and_gets_everything(
     study: Path, expected: dict[str, Any], empty_store: bytes, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, empty_store) as server, slowed(server.uri, 0.1) as late:
+    with serving(tmp_path, empty_store) as server, slowed(server.uri, 0.05) as late:
         mirror = Mirror(client_settings(late), tmp_path / "study", start_seconds=0)
         longest = 0.0
         for event in json.loads(f"[{(study / 'journal.jsonl').read_text().strip().replace(chr(10), ',')}]"):
@@ -116,7 +116,7 @@ def test_with_auth_only_who_knows_the_password_gets_in(
         assert "\n" not in str(refused.value)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a long enough one")
-        assert study_sync(study, server)["created"] > 3
+        assert study_sync(study, server)["created"] == 4
 
 
 def test_auth_without_a_password_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,8 @@ def test_auth_without_a_password_does_not_start(tmp_path: Path, monkeypatch: pyt
 
 
 def study_sync(directory: Path, server: Server) -> dict[str, int]:
-    return study.tracking.sync(directory, client_settings(server.uri))
+    # Not deep: every request has its password checked anew.
+    return study.tracking.sync(directory, client_settings(server.uri).model_copy(update={"mirror": "arms"}))
 
 
 def wait_for_runs(server: Server, number: int) -> None:
