@@ -15,7 +15,7 @@ import pytest
 
 from study.journal import Journal, read_events
 from study.tracking import Mirror, TrackingSettings, load_settings, sync
-from tests.report.factory import FakeStudy
+from tests.report.fake_study import FakeStudy
 
 VOLATILE = ("mirrored", "mlflow.parentRunId", "mlflow.note.content")
 """Tags that hold run ids, or tell how far a mirror has come."""

@@ -12,7 +12,7 @@ from study.journal import load_state, read_events
 from study.tracking_config import TrackingSettings, load_settings
 from study.tracking_run import NOTE_TAG, Point, Run
 from study.tracking_runs import Runs
-from tests.report.factory import FakeStudy
+from tests.report.fake_study import FakeStudy
 
 INFO = {
     "name": "heads",
