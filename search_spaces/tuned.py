@@ -101,7 +101,7 @@ class WeightSearch:
             sampler=_make_sampler(plan.sampler, plan.sampler_options or {}, seed),
             directions=["maximize" if goal == "max" else "minimize" for goal in goals],
         )
-        self._distributions = {
+        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             key: optuna.distributions.FloatDistribution(low, high) for key, (low, high) in space(plan.terms).items()
         }
         self._asked: list[optuna.trial.Trial] = []

@@ -217,6 +217,9 @@ def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A BIDS folder or a CSV manifest.")],
     config: Annotated[Path | None, typer.Option(help="A study's configuration, for its patterns.")] = None,
     override: Override = None,
+    sheet: Annotated[
+        Path, typer.Option(help="Where the contact sheet goes: middle slices of source, target, difference.")
+    ] = Path("contact-sheet.png"),
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Every problem of every subject; exit status 1 if there is one."""
@@ -224,7 +227,7 @@ def check(
     from study.status import show_check
 
     settings = load_config(config, overrides=list(override or ()))
-    if show_check(path, settings.cohort.prepare, as_json=as_json):
+    if not show_check(path, settings.cohort.prepare, as_json=as_json, sheet=sheet):
         sys.exit(1)
 
 

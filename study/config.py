@@ -48,7 +48,7 @@ class ArmConfig(_Config):
     """One arm. Its name is its key; `strategy` says what it is, by default what its name says."""
 
     strategy: str | None = None
-    """`single`, `equal`, `given`, `tuned`, `frozen`, or the name of an automatic weighting (`cov`, `uncertainty`, ...)."""
+    """`single`, `equal`, `given`, `tuned`, `frozen`, or an automatic weighting (`cov`, `uncertainty`, ...)."""
     seeds: int = Field(default=1, ge=1)
     """Under how many of the study's seeds the arm is trained (a tuned arm: its incumbent confirmed)."""
     options: dict[str, Any] = {}
@@ -155,7 +155,8 @@ class StudyConfig(_Config):
         strategy = config.strategy or _strategy_of(name)
         if config.seeds > len(self.seeds):
             raise UserError(
-                f"arms.{name}.seeds: asks for {config.seeds} seeds, but `seeds` lists {len(self.seeds)}: {list(self.seeds)}."
+                f"arms.{name}.seeds: asks for {config.seeds} seeds, but `seeds` lists {len(self.seeds)}: "
+                f"{list(self.seeds)}."
             )
         seeds = self.seeds[: config.seeds]
         match strategy:

@@ -1,5 +1,6 @@
 """Arms x replicates become trials: which one is next, and what each waits for."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,9 +144,9 @@ class Replicate:
             return f"{budget.trials} trials"
         if budget.device_hours is not None and seconds >= budget.device_hours * 3600:
             return f"{budget.device_hours:g} device-hours"
-        if budget.wall_hours is not None and trials and trials[0].attempts:
-            if (state.updated or 0) - trials[0].attempts[0].started >= budget.wall_hours * 3600:
-                return f"{budget.wall_hours:g} hours of wall-clock"
+        began = trials[0].attempts[0].started if trials and trials[0].attempts else math.inf
+        if budget.wall_hours is not None and (state.updated or 0) - began >= budget.wall_hours * 3600:
+            return f"{budget.wall_hours:g} hours of wall-clock"
         return self._over_reference(state, trials, budget, seconds)
 
     def _over_reference(self, state: StudyState, trials: Sequence[Trial], budget: Budget, seconds: float) -> str | None:

@@ -69,9 +69,7 @@ class Recorder(tune.Callback):
         for measurement in result.get("measurements", ()):
             # A measurement of an earlier attempt comes again after a resume; it is news only if it was never heard of.
             if measurement["epoch"] not in heard_of:
-                self._journal.append(
-                    "measurement", trial=key, attempt=attempt, device=result["device"], **measurement
-                )
+                self._journal.append("measurement", trial=key, attempt=attempt, device=result["device"], **measurement)
         self._set_scale(record.seed, result.get("initial_losses"))
         outcome = result["outcome"]
         if outcome:
@@ -142,6 +140,6 @@ def _reason(trial: Any) -> str:
     """Why a process died, in a few words."""
     lines = str(trial.get_error() or "its process died").strip().splitlines()
     text = " ".join(lines)
-    if "OutOfMemory" in text or "memory" in text.lower() and "killed" in text.lower():
+    if "OutOfMemory" in text or ("memory" in text.lower() and "killed" in text.lower()):
         return "out of memory: the system killed the process; lower training.batch_size or resources.workers"
     return f"its process died ({lines[-1][:200]})"

@@ -16,8 +16,8 @@ from study.journal import Journal, apply
 from study.plan import Objective, Plan
 from study.progress import Progress
 from study.runner import Resources, cluster, run_trials
-from study.stopping import StudyStopped, stop_signals
 from study.state import StudyState
+from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
 from trainables.cohort import PreparedCohort
 from trainables.errors import UserError
@@ -41,7 +41,8 @@ def run_study(
     """
     if (directory / "journal.jsonl").exists():
         raise UserError(
-            f"{directory}: holds a study already. Go on with it: `cov-study resume {directory}`, or choose another --out."
+            f"{directory}: holds a study already. Go on with it: `cov-study resume {directory}`, "
+            f"or choose another --out."
         )
     return _go(config, directory, tracking=tracking, address=address, progress=progress)
 
@@ -70,6 +71,7 @@ def _go(
 ) -> StudyState:
     directory = directory.absolute()
     with stop_signals() as stop:
+        check_names(config)
         cohort = obtain(config.cohort, directory.parent / "cohorts", say=progress.say)
         with cluster(config, address) as resources:
             directory.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,28 @@ def finish(directory: Path) -> Any:
     from study.report.build import build_report
 
     return build_report(directory)
+
+
+def check_names(config: StudyConfig) -> None:
+    """Makes every loss, weighting and network once, so that a wrong name or option is told before anything is done.
+
+    Raises:
+        UserError: one does not exist, or an option does not fit.
+    """
+    from trainables.losses import LossTerms
+    from trainables.networks import make_network
+    from trainables.weighting import make_weighting
+
+    try:
+        LossTerms(config.terms, config.training.term_options)
+    except UserError as error:
+        raise UserError(f"terms: {error}") from None
+    make_network(config.training.network, in_channels=1 + 2 * config.cohort.prepare.neighbours, seed=0)
+    for arm in config.make_arms():
+        try:
+            make_weighting(arm.make_weighting({}, dict.fromkeys(arm.terms, 1 / len(arm.terms))), len(arm.terms))
+        except UserError as error:
+            raise UserError(f"arms.{arm.name}: {error}") from None
 
 
 def make_plan(config: StudyConfig, directory: Path | None) -> Plan:

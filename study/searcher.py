@@ -38,7 +38,7 @@ class PlanSearcher(Searcher):
         self.exhausted = False
         """Whether every trial of the plan has been handed out."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # as Ray documents it
         """The next trial as a Ray config, None while it must wait, `FINISHED` at the end."""
         for ending in self._plan.endings(self._state):
             self._journal.append("search_ended", **asdict(ending))

@@ -59,7 +59,7 @@ class Trial:
     """`waiting`, `running`, `complete`, `pruned` or `failed`."""
     attempts: list[Attempt] = field(default_factory=list)
     measurements: list[dict[str, Any]] = field(default_factory=list)
-    """Per epoch: `time`, `attempt`, `epoch`, `step`, `metrics` (`val/psnr`, `loss/l1`, `lr`), `weights` (`l1`), `cost`."""
+    """Per epoch: `time`, `attempt`, `epoch`, `step`, `metrics` (`val/psnr`, `loss/l1`, `lr`), `weights`, `cost`."""
     scores: Scores | None = None
     """Held-out test scores; only judged trials have them, and the searcher never reads them."""
 
@@ -99,7 +99,8 @@ class StudyState:
     """Everything a journal tells."""
 
     info: dict[str, Any] = field(default_factory=dict)
-    """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `terms`, `arms`."""
+    """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `terms`,
+    `arms`."""
     trials: dict[str, Trial] = field(default_factory=dict)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from study.config import validate
@@ -12,6 +13,7 @@ from study.journal import load_state
 from study.progress import arm_rows, time_left
 from study.run import make_plan
 from study.units import duration
+from trainables.cohort.config import CohortConfig
 
 
 def show_status(directory: Path, *, as_json: bool = False) -> None:
@@ -62,3 +64,38 @@ def study_status(directory: Path) -> dict[str, Any]:
         "seconds_left": None if state.finished else time_left(state, plan, workers),
         "updated": state.updated,
     }
+
+
+def show_check(path: Path, config: CohortConfig, *, as_json: bool = False, sheet: Path | None = None) -> bool:
+    """Prints every problem of every subject and a summary, and writes the contact sheet. True if all is well."""
+    from trainables.cohort.check import check
+    from trainables.cohort.contact_sheet import contact_sheet
+
+    report = check(path, config)
+    if sheet is not None:
+        contact_sheet(report, sheet)
+    if as_json:
+        problems = [{"subject": p.subject, "problem": p.message} for p in report.problems]
+        print(json.dumps({"problems": problems, "summary": report.summary, "subjects": list(report.rows)}, indent=2))
+        return report.ok
+    console = Console(soft_wrap=True)
+    if report.problems:
+        table = Table(title=f"{len(report.problems)} problem(s)", title_justify="left", show_lines=True)
+        table.add_column("subject", no_wrap=True)
+        table.add_column("problem", overflow="fold")
+        for problem in report.problems:
+            table.add_row(escape(problem.subject or "(all)"), escape(problem.message))
+        console.print(table)
+    for name, value in report.summary.items():
+        console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False, highlight=False)
+    if sheet is not None:
+        console.print(f"contact sheet: {sheet}", markup=False, highlight=False)
+    return report.ok
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

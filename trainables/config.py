@@ -1,8 +1,10 @@
 """What one training is told, the same in every arm: network, schedule, precision, budget of steps."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from trainables.cohort.config import Augmentation
 
 
 class NetworkConfig(BaseModel):
@@ -36,4 +38,10 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """`auto` is bf16 autocast where the GPU has it, else fp32."""
+    masked_losses: bool = False
+    """Compute the losses inside the mask only; by default the whole cropped image counts."""
+    term_options: dict[str, dict[str, Any]] = {}
+    """Options of the terms that have some (`perceptual`, `adversarial`), by term."""
+    augmentation: Augmentation | None = None
+    """Random changes to training slices; none by default."""
     eval_batch_size: int = Field(default=32, ge=1)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.checkpoint import load_state, save_json, save_state, save_tensors
 from trainables.cohort import PreparedCohort, PreparedSubject
+from trainables.cohort.config import Augmentation
 from trainables.cohort.sample import sample_slice
 from trainables.config import TrainingConfig
 from trainables.losses import LossTerms
@@ -19,6 +20,9 @@ from trainables.meter import Cost, Meter
 from trainables.metrics import METRICS, score_volume
 from trainables.networks import make_network
 from trainables.weighting import LossWeighting
+
+if TYPE_CHECKING:
+    from trainables.cohort.augment import Augment
 
 Scores = dict[str, dict[str, dict[str, float]]]
 """subject (pseudonym) -> region -> metric -> value."""
@@ -80,11 +84,11 @@ class Training:
         self.device = torch.device(device)
         torch.manual_seed(seed)  # dropout and random weightings draw from the global generator
         self._in_channels = 1 + 2 * cohort.neighbours
-        network = make_network(config.network, in_channels=self._in_channels, seed=seed)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.losses = LossTerms(terms).to(self.device)
+        self.network = make_network(config.network, in_channels=self._in_channels, seed=seed).to(self.device)
+        self.losses = self._make_losses(terms)
         self.weighting = weighting.to(self.device)
         self.weighting.attach(self.network)
+        self._augment = self._make_augment(config.augmentation) if config.augmentation else None
         self._rows = _training_rows(cohort)
         self._steps_per_epoch = config.steps_per_epoch or math.ceil(len(self._rows) / config.batch_size)
         self.optimiser = torch.optim.Adam(
@@ -111,8 +115,17 @@ class Training:
         """Value of each of `terms` on the first batch before any step: their natural scale."""
         source, target, mask = self._batch(self._order(epoch=0)[: self.config.batch_size])
         with torch.inference_mode(), self._autocast():
-            values = LossTerms(terms).to(self.device)(self.network(source), target, mask)
+            values = self._make_losses(terms)(self.network(source), target, mask)
         return dict(zip(terms, values.tolist(), strict=True))
+
+    def _make_augment(self, changes: Augmentation) -> "Augment":
+        from trainables.cohort.augment import Augment  # MONAI's transforms take a second to import
+
+        return Augment(changes, seed=self.seed)
+
+    def _make_losses(self, terms: Sequence[str]) -> LossTerms:
+        options = {name: options for name, options in self.config.term_options.items() if name in terms}
+        return LossTerms(terms, options).to(self.device)
 
     def run_epoch(self) -> Measurement:
         """Trains one epoch and validates.
@@ -156,6 +169,8 @@ class Training:
         for step in range(self._steps_per_epoch):
             self._set_learning_rate(self.epoch * self._steps_per_epoch + step)
             source, target, mask = self._batch(order[step * size : (step + 1) * size])
+            if self._augment is not None:
+                source, target, mask = self._augment(source, target, mask, epoch=self.epoch, batch=step)
             with self._autocast():
                 losses = self.losses(self.network(source), target, mask)
             total = self.weighting(losses)
@@ -191,12 +206,13 @@ class Training:
 
     # --- data ---------------------------------------------------------------------------------------------------
 
-    def _batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Source (B, 1 + 2 neighbours, H, W), target and mask (B, 1, H, W) of slices by row."""
-        target = torch.from_numpy(self.cohort.target[rows]).unsqueeze(1)
-        mask = torch.from_numpy(self.cohort.mask[rows]).unsqueeze(1)
-        source = torch.from_numpy(self.cohort.inputs(rows))
-        return source.to(self.device), target.to(self.device), mask.to(self.device)
+    def _batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Source (B, 1 + 2 neighbours, H, W), target and, where losses are masked, mask (B, 1, H, W) by row."""
+        source = torch.from_numpy(self.cohort.inputs(rows)).to(self.device)
+        target = torch.from_numpy(self.cohort.target[rows]).unsqueeze(1).to(self.device)
+        if not self.config.masked_losses:
+            return source, target, None
+        return source, target, torch.from_numpy(self.cohort.mask[rows]).unsqueeze(1).to(self.device)
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 

@@ -40,9 +40,12 @@ class Augment:
         )
 
     def __call__(
-        self, source: Tensor, target: Tensor, mask: Tensor, *, epoch: int, batch: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, source: Tensor, target: Tensor, mask: Tensor | None, *, epoch: int, batch: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Changed copies of source (B, C, H, W), target (B, 1, H, W) and mask (B, 1, H, W), dtypes kept."""
+        if mask is None:
+            source, target, _ = self(source, target, torch.ones_like(target), epoch=epoch, batch=batch)
+            return source, target, None
         state = np.random.SeedSequence((self._seed, epoch, batch)).generate_state(1)[0]
         self._transform.set_random_state(seed=int(state))
         samples = [
