@@ -114,13 +114,8 @@ class Journal:
 
     def append(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Writes one event and returns it. Raises OSError when the disk does (full, read-only)."""
-        event = {
-            "v": SCHEMA_VERSION,
-            "n": self._num_events,
-            "time": round(self._clock(), 6),
-            "event": kind,
-            **fields,
-        }
+        head = {"v": SCHEMA_VERSION, "n": self._num_events, "time": round(self._clock(), 6), "event": kind}
+        event = head | _finite(fields)
         start = self._file.tell()
         try:
             self._file.write(_encode(event))

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from trainables.config import NetworkConfig
 from trainables.errors import UserError, did_you_mean
+from trainables.lean import lean_import
+
+with lean_import():
+    from monai.networks.nets import UNet
 
 
 class Residual(nn.Module):

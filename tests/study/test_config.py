@@ -1,0 +1,99 @@
+"""The configuration: what is accepted, and how each mistake is told in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.config import GOALS, PRESETS, load_config, validate
+from trainables.errors import UserError
+from trainables.metrics import METRICS
+
+DEMO = yaml.safe_load((PRESETS / "demo.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_valid(path):
+    config = load_config(preset=path.stem)
+    assert config.name == path.stem
+    assert validate(config.model_dump(mode="json"), "again") == config
+
+
+def test_the_demo_is_the_comparison_of_the_abstract():
+    arms = load_config(preset="demo").make_arms()
+    assert [arm.name for arm in arms] == [
+        *(f"single-{term}" for term in ("l1", "ssim", "gradient", "frequency")),
+        "equal",
+        "tuned",
+        "cov",
+    ]
+    tuned = arms[5].search
+    assert (tuned.budget.trials, tuned.confirm_seeds) == (12, (1, 2, 3))
+    assert arms[6].seeds == (1, 2, 3)
+
+
+def test_goals_are_those_of_the_metrics():
+    assert {name: metric.goal for name, metric in METRICS.items()} == GOALS
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sed": 1}, "unknown key `sed`; did you mean 'seed'?"),
+        ({"training": {"epoch": 3}}, "unknown key `training.epoch`; did you mean 'epochs'?"),
+        ({"training": {"epochs": "many"}}, "`training.epochs`: input should be a valid integer"),
+        ({"training": {"epochs": 0}}, "`training.epochs`: input should be greater than or equal to 1 (got 0)."),
+        ({"arms": {"tuned": {}}}, "arms.tuned.budget: a search needs one"),
+        ({"arms": {"tuned": {"budget": {}}}}, "`arms.tuned.budget`: give at least one of trials"),
+        (
+            {"arms": {"tuned": {"budget": {"trails": 3}}}},
+            "unknown key `arms.tuned.budget.trails`; did you mean 'trials'?",
+        ),
+        ({"arms": {"cov": {"seeds": 9}}}, "arms.cov.seeds: asks for 9 seeds, but `seeds` lists 3"),
+        ({"arms": {"cov-frozen": {"source": "cow"}}}, "arms.cov-frozen.source: waits for the arm 'cow'"),
+        ({"arms": {"hand": {"strategy": "given", "weights": {"l3": 1}}}}, "arms.hand.weights: no term 'l3'"),
+        ({"arms": {}}, "`arms`: dictionary should have at least 1 item"),
+        ({"terms": ["l1", "l1"]}, "`terms`: has an entry twice"),
+        ({"resources": {"gpus_per_trial": 1.5}}, "`resources.gpus_per_trial`: is a fraction of 1 or a whole number"),
+        ({"objective": "mse"}, "`objective`: input should be 'psnr', 'ssim' or 'rmse' (got 'mse')."),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(change, says):
+    with pytest.raises(UserError) as error:
+        validate(DEMO | change, "mine.yaml")
+    message = str(error.value)
+    assert says in message
+    assert "\n" not in message
+
+
+def test_overrides_reach_any_key_and_keep_types(tmp_path):
+    config = load_config(
+        preset="demo", overrides=["training.epochs=3", "terms=[l1, ssim]", "arms.cov.options.mode=decay", "name=x y"]
+    )
+    assert config.training.epochs == 3
+    assert config.terms == ("l1", "ssim")
+    assert config.arms["cov"].options == {"mode": "decay"}
+    assert config.name == "x y"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no such file"),
+        ("a: [", "line 1: not valid YAML"),
+        ("- a", "is a mapping of keys"),
+        ("", "is a mapping of keys"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text, says):
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match="mine.yaml") as error:
+        load_config(path)
+    assert says in str(error.value)
+
+
+def test_given_weights_are_scaled_to_sum_to_one():
+    arms = validate(DEMO | {"arms": {"hand": {"strategy": "given", "weights": {"l1": 3, "ssim": 1}}}}, "x").make_arms()
+    assert arms[0].make_weighting({}, {}) == {"name": "fixed", "weights": [0.75, 0.25, 0.0, 0.0]}

@@ -1,0 +1,40 @@
+"""Decisions about the house, held as tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_imports_run_downwards_and_libraries_stay_in_their_rooms():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "4 kept, 0 broken" in done.stdout
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("module", ["study.cli", "study.config", "study.journal", "study.plan"])
+def test_starting_the_command_imports_nothing_slow(module):
+    assert not _modules_after(f"import {module}") & {
+        "torch",
+        "ray",
+        "mlflow",
+        "optuna",
+        "monai",
+        "pandas",
+        "matplotlib",
+    }
+
+
+def test_the_ground_floor_trains_without_the_floors_above():
+    modules = _modules_after("import trainables.training, trainables.baselines, trainables.weighting")
+    assert not modules & {"study", "search_spaces", "ray", "mlflow", "optuna"}
