@@ -104,6 +104,8 @@ class LossWeighting(nn.Module, ABC):
             self.num_steps += 1
             self.mean_weights += (weights - self.mean_weights) / self.num_steps
             self.weights.copy_(weights)
+            if torch.compiler.is_compiling():
+                weights = _kept(weights)
         return self.combine(weights, values, observed)
 
     def check(self) -> None:
@@ -160,3 +162,18 @@ class LossWeighting(nn.Module, ABC):
                     f"{type(self).__name__}: loss {name} is negative, which has no meaning "
                     "here: add a constant that makes it 0 or more, or choose another weighting"
                 )
+
+
+@torch.library.custom_op("trainables::kept", mutates_args=())
+def _kept(weights: Tensor) -> Tensor:
+    """A copy that a compiled step keeps for its backward pass.
+
+    The compiler would rather compute the weights again there, from buffers that have moved on to the next step.
+    It doesn't do so through an operator it doesn't know.
+    """
+    return weights.clone()
+
+
+@_kept.register_fake
+def _(weights: Tensor) -> Tensor:
+    return torch.empty_like(weights)

@@ -69,7 +69,9 @@ def make_weighting(
         options.setdefault("seed", seed)
     try:
         return WEIGHTINGS[name](num_terms, names=names, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"weighting {name!r}: an option has the wrong type ({error})") from error
 
 
