@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from trainables.lean import lean_import
+
 
 class AdversarialTerm(nn.Module):
     """Least-squares patch discriminator with an optimiser of its own.
@@ -37,7 +39,8 @@ class AdversarialTerm(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        from monai.networks.nets import PatchDiscriminator
+        with lean_import():
+            from monai.networks.nets import PatchDiscriminator
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

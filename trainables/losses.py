@@ -6,6 +6,7 @@ images; voxels where it is 0 don't count. Every term is at least 0, and 0 where 
 stay at their natural scale.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,11 @@ class LossTerms(nn.Module):
         for name in options:
             if name not in names or name not in NETWORK_TERMS:
                 raise UserError(f"options are given for {name!r}, which is no term here that takes any")
+            known_options = inspect.signature(NETWORK_TERMS[name].__init__).parameters
+            for option in options[name]:
+                if option not in known_options:
+                    hint = did_you_mean(option, [key for key in known_options if key != "self"])
+                    raise UserError(f"the term {name!r} has no option {option!r}{hint}")
         self.names = tuple(names)
         self.networks = nn.ModuleDict(
             {name: NETWORK_TERMS[name](**options.get(name, {})) for name in names if name in NETWORK_TERMS}

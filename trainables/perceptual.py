@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import UserError
+from trainables.lean import lean_import
 
 WEIGHTS_NAME = "resnet50-11ad3fa6.pth"
 """Torchvision's own name of its ResNet-50 weights (IMAGENET1K_V2)."""
@@ -52,7 +53,8 @@ class PerceptualTerm(nn.Module):
 
 
 def _load(path: Path, key: str | None, spatial_dims: int) -> nn.Module:
-    from monai.losses import PerceptualLoss
+    with lean_import():
+        from monai.losses import PerceptualLoss
 
     try:
         import torchvision  # noqa: F401
