@@ -112,15 +112,19 @@ class WeightSearch:
         """Trials asked for so far."""
         return len(self._asked)
 
-    def ask(self, key: str, scale: Weights) -> dict[str, float]:
-        """The next point: equal weights first, then what the sampler suggests."""
-        if not self._asked:
-            self._study.enqueue_trial(equal_point(self._plan.terms, scale))
-        trial = self._study.ask(self._distributions)
-        trial.set_user_attr("key", key)
-        trial.set_user_attr("weights", weights_of(trial.params, self._plan.terms, scale))
-        self._asked.append(trial)
-        return dict(trial.params)
+    def ask(self, number: int, key: str, scale: Weights) -> dict[str, float]:
+        """The point of trial `number`: equal weights first, then what the sampler suggests. Asking again is free.
+
+        Trials are asked for in order; the sampler knows what has been told by then.
+        """
+        if number == len(self._asked):
+            if number == 0:
+                self._study.enqueue_trial(equal_point(self._plan.terms, scale))
+            trial = self._study.ask(self._distributions)
+            trial.set_user_attr("key", key)
+            trial.set_user_attr("weights", weights_of(trial.params, self._plan.terms, scale))
+            self._asked.append(trial)
+        return dict(self._asked[number].params)
 
     def tell(self, values: Sequence[float] | None, *, pruned: bool = False) -> None:
         """Tells the oldest trial not yet told: its objectives, or None when it failed."""

@@ -88,7 +88,7 @@ class Replicate:
         if state.scale is None:
             return None
         self._catch_up(trials, state.scale)
-        params = self._search.ask(key, state.scale)
+        params = self._search.ask(number, key, state.scale)
         return self._trial(key, number, params, state.scale)
 
     def _trial(self, key: str, number: int, params: dict[str, Any], scale: Weights) -> Trial:
@@ -108,7 +108,7 @@ class Replicate:
         """Asks and tells, in the one order there is, what the journal knows and this process does not yet."""
         for number in range(self._search.num_asked, len(trials)):
             self._tell(trials[: max(0, number - self.plan.parallel + 1)])
-            self._search.ask(trials[number].key, scale)
+            self._search.ask(number, trials[number].key, scale)
         self._tell(trials[: max(0, len(trials) - self.plan.parallel + 1)])
 
     def _tell(self, trials: Sequence[Trial]) -> None:

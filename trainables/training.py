@@ -184,10 +184,11 @@ class Training:
     def _order(self, epoch: int) -> np.ndarray:
         """Rows of the epoch's batches, enough for its steps; a function of (seed, epoch) alone."""
         rng = np.random.default_rng([self.seed, epoch])
-        needed = self._steps_per_epoch * self.config.batch_size
+        if self.config.steps_per_epoch is None:
+            return rng.permutation(self._rows)
+        needed = self.config.steps_per_epoch * self.config.batch_size
         passes = math.ceil(needed / len(self._rows))
-        rows = np.concatenate([rng.permutation(self._rows) for _ in range(passes)])
-        return rows[:needed] if self.config.steps_per_epoch else rows
+        return np.concatenate([rng.permutation(self._rows) for _ in range(passes)])[:needed]
 
     def _set_learning_rate(self, step: int) -> None:
         if self.config.schedule == "cosine":

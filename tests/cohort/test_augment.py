@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from trainables.cohort import Augmentation, CohortConfig
+from trainables.cohort import Augmentation
 from trainables.cohort.augment import Augment
+from trainables.config import TrainingConfig
 
 NOTHING = {"flip_probability": 0.0, "affine_probability": 0.0, "intensity_probability": 0.0}
 
@@ -19,7 +20,7 @@ def _batch(channels: int = 1, size: int = 6) -> tuple[torch.Tensor, torch.Tensor
 
 
 def test_off_by_default() -> None:
-    assert CohortConfig().augmentation is None
+    assert TrainingConfig().augmentation is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])

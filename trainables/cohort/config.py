@@ -45,8 +45,6 @@ class CohortConfig(BaseModel):
     axis: Axis = "axial"
     neighbours: int = Field(default=0, ge=0, le=8)
     """Neighbouring slices on each side that join a slice as channels (2.5-D): 1 + 2 * neighbours channels."""
-    augmentation: Augmentation | None = None
-    """Random changes to training slices; none by default."""
     num_train: int | None = Field(default=None, ge=1)
     num_validation: int | None = Field(default=None, ge=1)
     num_test: int | None = Field(default=None, ge=1)

@@ -1,0 +1,100 @@
+"""Walks a plan without Ray: as many workers as asked for, trials ending in whatever order the seed draws."""
+
+import math
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from study.config import PRESETS, StudyConfig, validate
+from study.journal import apply
+from study.run import make_plan
+from study.state import OPEN_STATES, StudyState, Trial
+
+DEMO = yaml.safe_load((PRESETS / "demo.yaml").read_text())
+SCALE = {"l1": 0.2, "ssim": 0.8, "gradient": 0.05, "frequency": 0.1}
+BEST = {"l1": 0.5, "ssim": 0.1, "gradient": 0.3, "frequency": 0.1}
+
+
+def config(**changes) -> StudyConfig:
+    return validate(DEMO | changes, "test")
+
+
+def quality(trial: Trial) -> float:
+    """A PSNR that is a smooth function of the weights alone."""
+    weights = trial.weighting.get("weights") or [1 / len(trial.terms)] * len(trial.terms)
+    distance = sum((w - BEST[t]) ** 2 for w, t in zip(weights, trial.terms, strict=True))
+    return 25 - 5 * math.sqrt(distance)
+
+
+class Walk:
+    """A study on `workers` simulated workers.
+
+    Args:
+        config: what to run.
+        workers: trials at a time.
+        seed: of the order in which trials end and of how long they take.
+        fail: keys of trials that fail.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        workers: int = 2,
+        seed: int = 0,
+        fail: tuple[str, ...] = (),
+        folder: Path | None = None,
+    ) -> None:
+        self.plan = make_plan(config, folder)
+        self.state = StudyState(info={"objective": "val/psnr", "goal": "max"})
+        self.workers, self.fail = workers, fail
+        self._random = random.Random(seed)
+        self.now = 0.0
+        self.order: list[str] = []
+
+    def event(self, kind: str, **fields) -> None:
+        apply(self.state, {"v": 1, "n": 0, "time": self.now, "event": kind, **fields})
+
+    def start_all(self) -> None:
+        """Fills the free workers."""
+        while True:
+            for ending in self.plan.endings(self.state):
+                self.event("search_ended", **asdict(ending))
+            running = [t for t in self.state.trials.values() if t.state in OPEN_STATES]
+            trial = self.plan.next(self.state) if len(running) < self.workers else None
+            if trial is None:
+                return
+            assert trial.key not in self.state.trials
+            self.order.append(trial.key)
+            fields = ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")
+            self.event("trial", trial=trial.key, **{name: getattr(trial, name) for name in fields})
+            self.event("attempt_started", trial=trial.key, attempt=1, started=self.now, share=1)
+
+    def end_one(self) -> None:
+        """One running trial ends."""
+        running = [t for t in self.state.trials.values() if t.state == "running"]
+        trial = self._random.choice(running)
+        self.now += self._random.uniform(1, 10)
+        if self.state.scale is None and trial.seed == self.plan.scale_seed:
+            self.event("scale", losses=SCALE, seed=trial.seed)
+        if trial.key in self.fail:
+            self.event("attempt_ended", trial=trial.key, state="failed", reason="NaN")
+            return
+        seconds = self.now - trial.attempts[-1].started
+        weights = trial.weighting.get("weights") or [1 / len(trial.terms)] * len(trial.terms)
+        self.event(
+            "measurement", trial=trial.key, attempt=1, epoch=1, step=1, metrics={"val/psnr": quality(trial)},
+            weights=dict(zip(trial.terms, weights, strict=True)), cost={"device_seconds": seconds},
+            device={"name": "cpu", "uuid": None, "node": "here"},
+        )  # fmt: skip
+        self.event("attempt_ended", trial=trial.key, state="complete")
+
+    def run(self) -> StudyState:
+        """To the end."""
+        self.start_all()
+        while not self.plan.exhausted(self.state) or any(t.state in OPEN_STATES for t in self.state.trials.values()):
+            self.end_one()
+            self.start_all()
+        return self.state
