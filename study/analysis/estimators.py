@@ -6,6 +6,8 @@ spent. Quality is oriented so that **larger is better** (`oriented`); of costs, 
 trials (TPE) is not: of it only the order that was observed means anything.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +83,7 @@ def reach_probability(v: ArrayLike, t: ArrayLike, target: float) -> Floats:
     return np.array([best_of_k_weights(len(values), k) @ reached for k in range(1, len(values) + 1)])
 
 
+MAX_ENUMERATED = 7
 EXACT_BAND_TRIALS = 100
 """Up to so many trials the band is opda's exact one, beyond it the Dvoretzky-Kiefer-Wolfowitz one: wider, instant."""
 
@@ -138,13 +141,12 @@ def break_even(
         target: test value to be reached, `q_CoV - margin`.
         rho: share of orders, in (0, 1].
         rng: draws the orders.
-        num_orders: orders drawn.
+        num_orders: orders drawn; up to seven trials are put into all their orders instead, which is exact.
     """
     v, t, costs = (np.asarray(a, dtype=float) for a in (v, t, costs))
-    times, changes, lengths = [], [], []
-    chunk = max(1, 2_000_000 // max(1, len(v)))
-    for start in range(0, num_orders, chunk):
-        orders = np.argsort(rng.random((min(chunk, num_orders - start), len(v))), axis=1)
+    times, changes, lengths, total = [], [], [], 0
+    for orders in _orders(len(v), num_orders, rng):
+        total += len(orders)
         best = running_incumbent(v[orders])
         reached = (np.take_along_axis(t[orders], np.maximum(best, 0), axis=1) >= target) & (best >= 0)
         ends = np.cumsum(costs[orders], axis=1)
@@ -156,12 +158,22 @@ def break_even(
     time, change, length = (np.concatenate(parts) for parts in (times, changes, lengths))
     budget = float(costs.sum())
     order = np.argsort(time, kind="stable")
-    share = np.cumsum(change[order]) / num_orders
+    share = np.cumsum(change[order], dtype=np.int64) / total
     enough = np.flatnonzero(share >= rho - 1e-12)
     if not len(enough):
         return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
     first = order[enough[0]]
     return BreakEven(rho=rho, device_seconds=float(time[first]), num_trials=float(length[first]), budget=budget)
+
+
+def _orders(n: int, num_orders: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Orders (m, n) of n trials, in chunks that fit in memory."""
+    if n <= MAX_ENUMERATED:
+        yield np.array(list(itertools.permutations(range(n))), dtype=np.int64).reshape(-1, n)
+        return
+    chunk = max(1, 2_000_000 // n)
+    for start in range(0, num_orders, chunk):
+        yield np.argsort(rng.random((min(chunk, num_orders - start), n)), axis=1)
 
 
 def observed_break_even(searches: list[tuple[Floats, Floats, Floats]], target: float, rho: float) -> BreakEven:

@@ -221,8 +221,9 @@ def log_ratio_interval(
 ) -> Interval:
     """Interval of `count * mean(numerator) / mean(denominator)`: a search of `count` trials, in trainings.
 
-    Delta method on the logarithm with the degrees of freedom of Welch and Satterthwaite, since one side may be
-    three seeds. A side with one value adds nothing to the width; with one value on both there is no interval.
+    Delta method on the logarithm. The quantile is Cochran and Cox's: that of either side's own degrees of freedom,
+    weighted by its part of the variance, since one side may be three seeds, where Welch's claims too much. A side
+    with one value adds nothing to the width; with one value on both there is no interval.
     """
     from scipy import stats
 
@@ -238,6 +239,6 @@ def log_ratio_interval(
     total = sum(variances)
     if total == 0:
         return Interval(low=value, high=value)
-    freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
-    factor = float(np.exp(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(total)))
+    quantile = sum(v * stats.t.ppf(0.5 + confidence / 2, f) for v, f in zip(variances, freedoms, strict=True)) / total
+    factor = float(np.exp(quantile * np.sqrt(total)))
     return Interval(low=value / factor, high=value * factor)

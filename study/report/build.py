@@ -52,7 +52,7 @@ def build_report(directory: Path) -> Verdict:
     findings = find(gather(state))
     words = put_into_words(findings)
     summary = summarise(findings, words)
-    tables, drawings = _tables(findings), _drawings(findings, directory)
+    tables, drawings = make_tables(findings), make_drawings(findings, directory)
     page = render(findings, words, tables, drawings)
     with FileLock(directory / "report.lock"):
         write_ledger(state, directory)
@@ -64,7 +64,8 @@ def build_report(directory: Path) -> Verdict:
     )
 
 
-def _tables(findings: "Findings") -> list["Table"]:
+def make_tables(findings: "Findings") -> list["Table"]:
+    """All tables that the findings fill."""
     from study.report.comparison_tables import comparison_tables
     from study.report.cost_tables import ledger_table, resources_table, searches_table
     from study.report.tables import results_table
@@ -74,7 +75,8 @@ def _tables(findings: "Findings") -> list["Table"]:
     return [*quality, *comparison_tables(findings), *(table for table in costs if table is not None)]
 
 
-def _drawings(findings: "Findings", directory: Path) -> list["Drawing"]:
+def make_drawings(findings: "Findings", directory: Path) -> list["Drawing"]:
+    """All figures that the findings fill; images are read from `checkpoints/` below the directory."""
     from study.report.figures import (
         cost_quality,
         differences,

@@ -114,7 +114,8 @@ class Drawing:
         assert size is not None
         label = html.escape(clean(self.alt), quote=True)
         opening = f'<svg viewBox="{size[0][9:-1]}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg"'
-        return re.sub(r"<svg[^>]*>", f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1)
+        # Cut and joined, not substituted: a name with a backslash would be read as a pattern's escape.
+        return f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink">' + svg[svg.index(">") + 1 :]
 
 
 @contextmanager

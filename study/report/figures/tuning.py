@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from study.analysis.estimators import expected_best, oriented, running_incumbent, tuning_band
 from study.report.evidence import ArmEvidence, Evidence, Floats, mean
@@ -70,6 +71,7 @@ def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) 
         axes.set_xscale("log")
     else:
         axes.set_xlim(0.5, longest + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_title("Validation" if split == "validation" else "Test, of the trials that validation picks")
     axes.set_xlabel("trials of a search")
     axes.set_ylabel(f"{quantity.label} ({quantity.unit})" if quantity.unit else quantity.label)
