@@ -50,7 +50,7 @@ class Table:
         for heading, cells in self.rows():
             rows.append([heading, *(f"**{cell}**" if best else cell for cell, best in cells)])
         lines = ["| " + " | ".join(_markdown(str(cell)) for cell in row) + " |" for row in rows]
-        return "\n".join([self.caption, "", *lines, "", self.footnote]).rstrip() + "\n"
+        return "\n".join([_markdown(self.caption), "", *lines, "", _markdown(self.footnote)]).rstrip() + "\n"
 
     def latex(self) -> str:
         """A `table` environment for `booktabs`; compiles with pdfLaTeX whatever the names are."""

@@ -27,7 +27,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "rule": ("#dcd9d2", "#3a3936"),
     "candidate": ("#0a5ea8", "#72b5f0"),
     "reference": ("#c2500c", "#f09a5e"),
-    "fixed": ("#7d7a74", "#8f8c85"),
+    "fixed": ("#716e68", "#8f8c85"),
     "other-1": ("#11806b", "#56c1a7"),
     "other-2": ("#7c4fa5", "#ba99e0"),
     "other-3": ("#9a7412", "#d8b04c"),
