@@ -1,16 +1,12 @@
 """Builds a study's report from its journal alone."""
 
-import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from study.journal import load_state
 from study.ledger import write_ledger
+from study.report.swap import swap_in
 
 if TYPE_CHECKING:
     from study.report.figures.style import Drawing
@@ -54,9 +50,8 @@ def build_report(directory: Path) -> Verdict:
     summary = summarise(findings, words)
     tables, drawings = make_tables(findings), make_drawings(findings, directory)
     page = render(findings, words, tables, drawings)
-    with FileLock(directory / "report.lock"):
-        write_ledger(state, directory)
-        _swap_in(directory / "report", page, summary, tables, drawings)
+    write_ledger(state, directory)
+    swap_in(directory / "report", page, summary, tables, drawings)
     return Verdict(
         lines=words.lines,
         page=directory / "report" / "index.html",
@@ -103,27 +98,3 @@ def make_drawings(findings: "Findings", directory: Path) -> list["Drawing"]:
         if findings.evidence.settings.get("images", True):
             drawings += images.draw(findings, directory)
     return [drawing for drawing in drawings if drawing is not None]
-
-
-def _swap_in(
-    report: Path, page: str, summary: dict[str, Any], tables: list["Table"], drawings: list["Drawing"]
-) -> None:
-    """Writes the folder beside, then puts it in the place of the old one."""
-    from study.report.table import write_tables
-
-    beside, old = report.with_name("report.tmp"), report.with_name("report.old")
-    for leftover in (beside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    (beside / "tables").mkdir(parents=True)
-    (beside / "figures").mkdir()
-    (beside / "index.html").write_text(page, encoding="utf-8", newline="\n")
-    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
-    (beside / "summary.json").write_text(text + "\n", encoding="utf-8", errors="replace", newline="\n")
-    write_tables(tables, beside / "tables")
-    for drawing in drawings:
-        (beside / "figures" / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8", newline="\n")
-        (beside / "figures" / f"{drawing.name}.png").write_bytes(drawing.png)
-    if report.exists():
-        os.replace(report, old)
-    os.replace(beside, report)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,77 +1,31 @@
-"""The page: findings, tables and drawings poured into one self-contained HTML file."""
+"""The page of a study: findings, tables and drawings poured into one self-contained HTML file."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from study.report.evidence import Evidence
-from study.report.figures.style import COLOURS, Drawing
+from study.report.figures.style import Drawing
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds, times
+from study.report.pour import pour
+from study.report.quantities import QUANTITIES, interval_text, number, seconds, times
 from study.report.table import Table
 from study.report.text import clean
 from study.report.verdict import Words, spoken
 
-HERE = Path(__file__).parent
-
 
 def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:
-    """The whole page. Everything that comes from the study is escaped; scripts run only by their hash."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["clean_name"] = clean
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    page = environment.get_template("page.html").render(
-        css=Markup(_theme() + (HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    """The whole page."""
+    return pour(
+        "page.html",
+        tables,
+        drawings,
         evidence=findings.evidence,
         findings=findings,
         words=words,
-        tables={table.name: table for table in tables},
-        drawings={drawing.name: drawing for drawing in drawings},
-        inline={drawing.name: Markup(drawing.inline) for drawing in drawings},
-        points={d.name: _json(d.points) for d in drawings if d.points},
         facts=_facts(findings),
         checklist=_checklist(findings.evidence),
-        clean=clean,
-        date=_date,
-        enumerated=enumerated,
-        percent=percent,
         spoken=spoken,
-        plural=count,
-        times=times,
     )
-    # A lone surrogate in a name cannot be written; clean() takes those it sees, and this the rest.
-    return page.encode("utf-8", "replace").decode("utf-8")
-
-
-def _theme() -> str:
-    """The figures' colours as CSS variables, for both themes."""
-    light = "".join(f"--{name}:{pair[0]};" for name, pair in COLOURS.items())
-    dark = "".join(f"--{name}:{pair[1]};" for name, pair in COLOURS.items())
-    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
-
-
-def _json(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _date(time: float | None) -> str:
-    return "–" if time is None else f"{datetime.fromtimestamp(time, UTC):%d %B %Y, %H:%M} UTC"
 
 
 def _facts(findings: Findings) -> list[dict[str, str]]:

@@ -52,6 +52,9 @@ class FakeStudy:
     subject_name: Callable[[int], str] = lambda i: f"test-{i + 1:02d}"
     devices: Sequence[str] = ("Imaginary CPU", "Imaginary CPU")
     seconds: float = 240.0
+    objective: str = "psnr"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    regions: Sequence[str] = ("mask", "volume", "lesion")
     seed: int = 0
 
     def write(self, directory: Path) -> Path:
@@ -88,6 +91,7 @@ class _Writer:
         self.subject_effect = self.rng.normal(0.0, 1.3, study.num_subjects)
         # The best place in the space of log-ratios: off the centre, so that equal weights are not the best.
         self.optimum = np.linspace(1.5, -1.7, len(study.terms) - 1)
+        self._sign = -1 if study.objective == "rmse" else 1
         self.free = [(START + 30.0, i) for i in range(len(study.devices))]
 
     def events(self) -> Iterator[Event]:
@@ -130,13 +134,13 @@ class _Writer:
                 "splits": {"train": 48, "validation": 8, "test": study.num_subjects},
                 "simulated": study.simulated,
                 "shape": [96, 112],
-                "provenance": {"percentiles": [0.5, 99.5], "axis": "axial"},
+                "provenance": {"percentiles": list(study.percentiles), "axis": "axial"},
             },
             "versions": {"python": "3.11.9", "torch": "2.13.0", "cov-study": "0.1.0"},
             "hardware": {"cpu": "Imaginary CPU", "gpu": None},
             "git_revision": "0123456789abcdef",
-            "objective": "val/psnr",
-            "goal": "max",
+            "objective": f"val/{study.objective}",
+            "goal": "min" if study.objective == "rmse" else "max",
             "terms": list(study.terms),
             "arms": arms,
         }
@@ -222,7 +226,7 @@ class _Writer:
                 params = {}
             new = self._trial(key, arm, "search", replicate, params=params, replicate=replicate, number=number)
             events += new
-            values = [e[2]["metrics"]["val/psnr"] for e in new if e[1] == "measurement"]
+            values = [self._sign * e[2]["metrics"][f"val/{study.objective}"] for e in new if e[1] == "measurement"]
             if any(e[1] == "scores" for e in new) or any(e[2].get("state") == "complete" for e in new):
                 value = max(values)
                 if best is None or value > best[0]:
@@ -295,6 +299,7 @@ class _Writer:
             scores[subject] = {
                 region: {"psnr": value, "ssim": _ssim(value, arm), "rmse": 10 ** (-value / 20)}
                 for region, value in regions.items()
+                if region in study.regions
             }
         return scores
 

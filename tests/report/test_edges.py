@@ -44,6 +44,7 @@ CASES: dict[str, tuple[dict[str, Any], str, set[str]]] = {
         {"pruned"},
     ),
     "one term": ({"terms": ("l1",), "tuned_arms": ()}, r"no hand-tuned arm", set()),
+    "selected by RMSE": ({"objective": "rmse"}, r"CoV is ", set()),
     "two devices": ({"devices": ("A", "B")}, r"CoV is ", {"mixed_hardware"}),
 }
 
@@ -60,7 +61,9 @@ def test_page_says_what_is_the_matter(name: str, say: Say) -> None:
     _demand_finite(said.summary)
 
 
-@pytest.mark.parametrize("name", ["one trial", "all failed", "no tuned arm", "no automatic arm", "one subject", "ties"])
+@pytest.mark.parametrize(
+    "name", ["one trial", "all failed", "no tuned arm", "no automatic arm", "one subject", "ties", "selected by RMSE"]
+)
 def test_figures_cope_too(name: str, build: Build) -> None:
     verdict = build(FakeStudy(**(SMALL | CASES[name][0])))
     page = verdict.page.read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def draw(findings: Findings) -> Drawing:
     quantity = QUANTITIES[evidence.objective]
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="cost_quality",
         title="Quality against what was paid for it",
         caption=(

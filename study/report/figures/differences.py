@@ -29,7 +29,7 @@ def draw_forest(findings: Findings) -> Drawing | None:
     name = clean(evidence.candidate.label)
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="differences",
         title=f"{name} less every other arm",
         caption=(
@@ -138,7 +138,7 @@ def draw_subjects(findings: Findings) -> Drawing | None:
     ]
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="subjects",
         title="Subject by subject",
         caption=(

@@ -131,7 +131,7 @@ def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str)
     ranking = _ranking_arm(evidence, samples)
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name=f"images_{rank}",
         title=f"{rank.capitalize()} test subject",
         caption=(

@@ -78,7 +78,7 @@ def draw(findings: Findings) -> Drawing | None:
     best = [evidence.arms[list(marks)[i]].label for i in front]
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="psnr_ssim",
         title="PSNR against SSIM",
         caption=(

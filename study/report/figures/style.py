@@ -136,8 +136,8 @@ def new_figure(width: float, height: float, *, layout: Literal["constrained"] | 
 
 def finish(
     figure: Figure,
-    evidence: Evidence,
     *,
+    simulated: bool,
     name: str,
     title: str,
     caption: str,
@@ -145,7 +145,7 @@ def finish(
     points: Sequence[tuple[Axes, float, float, str]] = (),
 ) -> Drawing:
     """Renders a figure; one made from a simulated cohort says so in the drawing itself."""
-    if evidence.simulated:
+    if simulated:
         strip = STRIP_INCHES / figure.get_figheight()
         engine: Any = figure.get_layout_engine()
         if engine is not None:

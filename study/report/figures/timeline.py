@@ -58,7 +58,7 @@ def draw(findings: Findings) -> Drawing | None:
     hidden = f" {len(rows) - MAX_LANES} further lanes are not drawn." if len(rows) > MAX_LANES else ""
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="timeline",
         title="When each trial held which device",
         caption=f"{attempts_text} in {makespan} {name} from first to last; hatched: failed or lost.{hidden}",

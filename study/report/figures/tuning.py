@@ -29,7 +29,7 @@ def draw(findings: Findings) -> Drawing | None:
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="tuning_curve",
         title="What the next trial is worth",
         caption=_caption(evidence, arms),

@@ -39,7 +39,7 @@ def draw(findings: Findings) -> Drawing | None:
     path = "" if candidate is None else f" Blue: where {clean(candidate.label)} went, {_marks(simplex)}"
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="weight_space",
         title="Which weights were good",
         caption=(

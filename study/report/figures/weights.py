@@ -40,7 +40,7 @@ def draw(findings: Findings) -> Drawing | None:
     beside = f" Beside it, the weights of every {clean(reference.name)} trial." if reference else ""
     return finish(
         figure,
-        evidence,
+        simulated=evidence.simulated,
         name="weights",
         title="Where the weights went",
         caption=(

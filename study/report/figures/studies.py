@@ -1,0 +1,93 @@
+"""Several studies in one figure: their paired differences, and what a search cost in trainings."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from study.report.figures.style import LIGHT, Drawing, finish, new_figure
+from study.report.quantities import QUANTITIES, number, times
+from study.report.text import clean, short
+
+if TYPE_CHECKING:
+    from study.report.compare import Compared
+
+
+def draw_differences(studies: Sequence["Compared"]) -> Drawing | None:
+    """Automatic less hand-tuned in every study, with the margin of each; None where no study can say."""
+    if not any(study.findings.decisive for study in studies):
+        return None
+    figure = new_figure(9.6, 1.0 + 0.34 * len(studies))
+    panels = figure.subplots(1, len(QUANTITIES), sharey=True, squeeze=False)[0]
+    for axes, (metric, quantity) in zip(panels, QUANTITIES.items(), strict=True):
+        axes.axvline(0, color=LIGHT["ink"], linewidth=0.8)
+        for row, study in enumerate(studies):
+            found = study.findings.decisive.get(metric)
+            if found is None:
+                continue
+            margin, interval = -found.margin.value, found.paired.t
+            axes.plot([margin, margin], [row - 0.3, row + 0.3], color=LIGHT["muted"], linewidth=1.0)
+            if interval.low is not None and interval.high is not None:
+                axes.plot([interval.low, interval.high], [row, row], color=LIGHT["candidate"], linewidth=2.0)
+            axes.plot([found.paired.difference], [row], marker="o", markersize=6, color=LIGHT["candidate"])
+        axes.set_title(quantity.label)
+        axes.set_xlabel(f"difference ({quantity.unit})" if quantity.unit else "difference")
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    panels[0].set_yticks(range(len(studies)), [short(study.label) for study in studies])
+    panels[0].set_ylim(len(studies) - 0.4, -0.6)
+    said = [
+        f"{clean(study.label)} {QUANTITIES[metric].label} {found.verdict}"
+        for study in studies
+        for metric, found in study.findings.decisive.items()
+    ]
+    return finish(
+        figure,
+        simulated=_simulated(studies),
+        name="study_differences",
+        title="Automatic less hand-tuned, study by study",
+        caption=(
+            "Mean paired difference in mask with its 95 % t interval; right of 0 favours the automatic arm. The "
+            "upright stroke is the study’s own margin: an interval to its right is non-inferior."
+        ),
+        alt=f"Forest plot by study. {', '.join(said)}.",
+    )
+
+
+def draw_costs(studies: Sequence["Compared"]) -> Drawing | None:
+    """What one search paid over what one automatic training did; None where no study knows."""
+    known = [study for study in studies if study.findings.cost_ratio is not None]
+    if not known:
+        return None
+    figure = new_figure(6.6, 1.0 + 0.34 * len(known))
+    axes = figure.subplots()
+    parts = []
+    for row, study in enumerate(known):
+        ratio = study.findings.cost_ratio
+        assert ratio is not None
+        if ratio.interval.low is not None and ratio.interval.high is not None:
+            axes.plot([ratio.interval.low, ratio.interval.high], [row, row], color=LIGHT["reference"], linewidth=2.0)
+        axes.plot([ratio.value], [row], marker="D", markersize=6, color=LIGHT["reference"])
+        parts.append(f"{clean(study.label)} {times(ratio.value)}")
+    axes.axvline(1, color=LIGHT["ink"], linewidth=0.8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0 if value >= 1 else 1)))
+    axes.set_xlabel("cost of a search, in automatic trainings (logarithmic)")
+    axes.set_yticks(range(len(known)), [short(study.label) for study in known])
+    axes.set_ylim(len(known) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    return finish(
+        figure,
+        simulated=_simulated(known),
+        name="study_costs",
+        title="What a search paid over what a training did",
+        caption="Device-seconds of one search over those of one automatic training, with the 95 % interval.",
+        alt=f"Cost ratios by study: {', '.join(parts)}.",
+    )
+
+
+def _simulated(studies: Sequence["Compared"]) -> bool:
+    return any(study.findings.evidence.simulated for study in studies)
