@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,7 @@ Address = Annotated[str | None, typer.Option(help="A Ray cluster to use, for exa
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The study's configuration.")]
 Preset = Annotated[str | None, typer.Option(help="`smoke`, `demo` or `paper`, instead of a file.")]
 CohortPath = Annotated[Path | None, typer.Option("--cohort", help="A BIDS folder or a CSV manifest.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
 
 
@@ -104,6 +105,83 @@ def resume(directory: Directory, address: Address = None) -> None:
     _drive(directory, lambda: resume_study(directory, tracking=_tracking(), address=address, progress=Progress()))
 
 
+@app.command(epilog="Example: `cov-study estimate --preset demo`")
+def estimate(
+    config: Config = None,
+    preset: Preset = None,
+    cohort: CohortPath = None,
+    out: Out = None,
+    override: Override = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a few real steps and say device-hours, makespan and disk of the whole plan, before anything is spent."""
+    from study.estimate import estimate as find
+    from study.estimate import show_estimate
+    from study.progress import Progress
+
+    settings = _config(config, preset, cohort, override)
+    show_estimate(find(settings, out or Path("runs") / settings.name, say=Progress().say), as_json=as_json)
+
+
+@app.command(epilog="Example: `cov-study launch slurm study.yaml --nodes 4 --gpus 2 --dry-run`")
+def launch(
+    kind: Annotated[Literal["job", "slurm", "kuberay"], typer.Argument(help="What runs the cluster.")],
+    config: Config = None,
+    preset: Preset = None,
+    cohort: CohortPath = None,
+    out: Out = None,
+    override: Override = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes (kuberay: that hold trials).")] = 2,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs a node.")] = 8,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs a node.")] = 0,
+    address: Annotated[str | None, typer.Option(help="job: the dashboard, `http://head:8265`.")] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="job: do not follow its log.")] = False,
+    time: Annotated[str, typer.Option(help="slurm: limit of one allocation.")] = "24:00:00",
+    partition: Annotated[str | None, typer.Option(help="slurm: partition.")] = None,
+    image: Annotated[str | None, typer.Option(help="kuberay: image with cov-study inside.")] = None,
+    claim: Annotated[str, typer.Option(help="kuberay: PersistentVolumeClaim that all pods mount.")] = "studies",
+    mount: Annotated[Path, typer.Option(help="kuberay: where it is mounted.")] = Path("/studies"),
+    memory: Annotated[str, typer.Option(help="kuberay: memory of a pod.")] = "16Gi",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be started.")] = False,
+) -> None:
+    """Run a study on a cluster: a Ray job, a SLURM allocation or a KubeRay RayJob."""
+    from study.launch import Launch, fill, start
+
+    settings = _config(config, preset, cohort, override)
+    folder = out or (mount if kind == "kuberay" else Path("runs")) / settings.name
+    tracking = _tracking()
+    uri = tracking.uri if tracking.uri == tracking.masked_uri else None  # a credential is the cluster's to hold
+    if kind == "kuberay" and uri and uri.startswith("sqlite:"):
+        uri = f"sqlite:///{folder.parent / 'mlflow.db'}"
+    text = fill(
+        kind,
+        Launch(
+            name=settings.name,
+            out=folder.absolute(),
+            config=config if config is None else config.absolute(),
+            preset=preset,
+            cohort=cohort if cohort is None else cohort.absolute(),
+            overrides=tuple(override or ()),
+            nodes=nodes,
+            cpus=cpus,
+            gpus=gpus,
+            tracking_uri=uri,
+            address=address,
+            no_wait=no_wait,
+            time=time,
+            partition=partition,
+            image=image,
+            claim=claim,
+            mount=mount,
+            memory=memory,
+        ),
+    )
+    if dry_run:
+        print(text, end="")
+    else:
+        sys.exit(start(kind, text))
+
+
 def _config(config: Path | None, preset: str | None, cohort: Path | None, override: list[str] | None) -> Any:
     from study.config import load_config
 
@@ -158,7 +236,7 @@ def _say_verdict(directory: Path) -> None:
 @app.command(epilog="Example: `cov-study status runs/demo`")
 def status(
     directory: Directory,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Arms, trials by state, device time, incumbents and time left; works while the study runs."""
     from study.status import show_status
@@ -220,7 +298,7 @@ def check(
     sheet: Annotated[
         Path, typer.Option(help="Where the contact sheet goes: middle slices of source, target, difference.")
     ] = Path("contact-sheet.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Every problem of every subject; exit status 1 if there is one."""
     from study.config import load_config
