@@ -15,7 +15,7 @@ from study.environment import git_revision, hardware, versions
 from study.journal import Journal, apply
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, cluster, run_trials
+from study.runner import Resources, check_storage, cluster, run_trials
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
@@ -75,6 +75,8 @@ def _go(
         cohort = obtain(config.cohort, directory.parent / "cohorts", say=progress.say)
         with cluster(config, address) as resources:
             directory.mkdir(parents=True, exist_ok=True)
+            if address is not None:
+                check_storage(directory)
             with (
                 Journal(directory / "journal.jsonl") as journal,
                 mirrored(journal, tracking, directory, progress),

@@ -30,6 +30,10 @@ QUIET = {
 }
 
 
+NODE_SECONDS = 60.0
+"""How long a node of a cluster may take to answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What the cluster gives to trials."""
@@ -77,7 +81,7 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         where = f"--address {address}" if address else "Ray"
         raise UserError(f"{where}: cannot start or reach it ({str(error).splitlines()[0]}).") from None
     try:
-        yield _resources(config, ray.cluster_resources())
+        yield resources_of(config, ray.cluster_resources())
     finally:
         ray.shutdown()
 
@@ -91,7 +95,7 @@ def _check_cpus(workers: int | None, cpus_per_trial: float, available: float) ->
         )
 
 
-def _resources(config: StudyConfig, offered: dict[str, float]) -> Resources:
+def resources_of(config: StudyConfig, offered: dict[str, float]) -> Resources:
     wanted = config.resources
     cpus, num_gpus = offered.get("CPU", 0.0), offered.get("GPU", 0.0)
     gpus = float(num_gpus > 0) if wanted.gpus_per_trial == "auto" else float(wanted.gpus_per_trial)
@@ -176,6 +180,41 @@ def run_trials(
                 journal.append("baseline", name=name, scores=scores)
     finally:
         shutil.rmtree(directory / ".ray", ignore_errors=True)
+
+
+def check_storage(directory: Path) -> None:
+    """Lets every node of the cluster write and read in the study's folder.
+
+    Raises:
+        UserError: one of them cannot, or does not answer.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from study.storage import Meeting, meet
+
+    task = ray.remote(num_cpus=0, max_retries=0)(meet)
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    with Meeting(directory) as meeting:
+        asked = {
+            node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                str(directory), meeting.token, node
+            )
+            for node in nodes
+        }
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=NODE_SECONDS)
+        meeting.check((node, nodes[node], _answer(ref)) for node, ref in asked.items())
+
+
+def _answer(ref: Any) -> str | None:
+    import ray
+
+    try:
+        return ray.get(ref, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return f"no answer within {NODE_SECONDS:g} s"
+    except ray.exceptions.RayError as error:
+        return f"it cannot run cov-study: {str(error).strip().splitlines()[-1][:200]}"
 
 
 def _left_open(state: StudyState) -> bool:
