@@ -6,8 +6,9 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -50,27 +51,25 @@ def decode_line(line: bytes) -> dict[str, Any] | None:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Events in order. A torn last line (a crash while writing) is left out; damage before it is an error.
+    """Events in order. A torn last line (a crash while writing: it has no end) is left out; damage is an error.
 
     Raises:
-        JournalError: the file is missing, a line in the middle is damaged, or its schema is newer than this program.
+        JournalError: the file is missing, a line is damaged, or its schema is newer than this program.
     """
     try:
         lines = path.open("rb")
     except FileNotFoundError:
         raise JournalError(f"{path}: no journal here. Name the folder that `cov-study run --out` wrote.") from None
     with lines:
-        damaged: int | None = None
         for number, line in enumerate(lines, start=1):
-            if damaged is not None:
+            if not line.endswith(b"\n"):
+                return
+            event = decode_line(line)
+            if event is None:
                 raise JournalError(
-                    f"{path}, line {damaged}: damaged (checksum or syntax). Restore the file from a backup, "
+                    f"{path}, line {number}: damaged (checksum or syntax). Restore the file from a backup, "
                     f"or cut it before that line to go on from there."
                 )
-            event = decode_line(line) if line.endswith(b"\n") else None
-            if event is None:
-                damaged = number
-                continue
             if event["v"] > SCHEMA_VERSION:
                 raise JournalError(f"{path}: written by a newer cov-study (schema {event['v']}). Upgrade cov-study.")
             yield event
@@ -80,11 +79,11 @@ class Journal:
     """Appends events to `journal.jsonl`, flushed and synced; one writer at a time, held by a lock file.
 
     Args:
-        path: the journal's file; its folder must exist.
+        path: the journal's file; its folder is made.
         clock: returns Unix time in seconds.
 
     Raises:
-        JournalError: another process writes this journal.
+        JournalError: another process writes this journal, or its folder cannot be written.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
@@ -92,14 +91,19 @@ class Journal:
         self._clock = clock
         self._lock = FileLock(path.with_suffix(".lock"))
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise JournalError(
                 f"{path.parent}: another cov-study is running this study. Watch it with "
                 f"`cov-study status {path.parent}`, or stop it first."
             ) from None
+        except OSError as error:
+            raise JournalError(
+                f"{path.parent}: cannot be written ({error.strerror}). Choose another folder with --out."
+            ) from None
+        self._file: BinaryIO | None = None
         self._num_events = self._cut_torn_line() if path.exists() else 0
-        self._file = path.open("ab")
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def _cut_torn_line(self) -> int:
@@ -116,10 +120,11 @@ class Journal:
         """Writes one event and returns it. Raises OSError when the disk does (full, read-only)."""
         head = {"v": SCHEMA_VERSION, "n": self._num_events, "time": round(self._clock(), 6), "event": kind}
         event = head | _finite(fields)
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
         start = self._file.tell()
         try:
             self._file.write(_encode(event))
-            self._file.flush()
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(start)
@@ -138,9 +143,14 @@ class Journal:
         return replay(self.events())
 
     def close(self) -> None:
-        """Closes the file and lets another process write."""
-        self._file.close()
+        """Closes the file and lets another process write. A study that never began leaves nothing behind."""
+        if self._file is not None:
+            self._file.close()
         self._lock.release()
+        if not self.path.exists():
+            with suppress(OSError):
+                self.path.with_suffix(".lock").unlink()
+                self.path.parent.rmdir()
 
     def __enter__(self) -> "Journal":
         return self

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,21 @@ from study.stopping import StudyStopped
 
 HEARTBEAT_SECONDS = 5.0
 """How often a running study says so: what a kill can leave uncharged."""
+
+
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """Keeps a failing storage (the journal's disk is full) from raising inside Ray; the next turn stops the study."""
+
+    @wraps(hook)
+    def guarded(self: "Recorder", *arguments: Any, **named: Any) -> None:
+        if self.stopped:
+            return
+        try:
+            hook(self, *arguments, **named)
+        except OSError as error:
+            self.stopped = f"{error.filename or self.directory}: {error.strerror}"
+
+    return guarded
 
 
 class Recorder(tune.Callback):
@@ -46,18 +62,22 @@ class Recorder(tune.Callback):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal, self._state, self._plan = journal, state, plan
-        self._directory, self._share = directory, share
+        self.directory, self._share = directory, share
         self._interrupted, self._tick, self._clock = interrupted, tick, clock
         self._outcomes: dict[str, dict[str, Any]] = {}
+        self.stopped: str | None = None
+        """Why the study must stop, once the storage has failed: nothing is written or started any more."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks for a restore that is never asked of it."""
         return {}
 
+    @_guarded
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An attempt begins. When it took its device is known with its first measurement."""
         self._start(_key(trial))
 
+    @_guarded
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -75,9 +95,9 @@ class Recorder(tune.Callback):
         if outcome:
             self._outcomes[key] = outcome | {"cost": result.get("cost")}
         if "stop" in outcome:
-            self._end(key, **self._outcomes.pop(key))
-            raise StudyStopped(outcome["stop"])
+            self.stopped = outcome["stop"]
 
+    @_guarded
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial came to its end by itself or was pruned."""
         key = _key(trial)
@@ -85,6 +105,7 @@ class Recorder(tune.Callback):
             return
         self._end(key, **self._outcomes.pop(key, {"state": "pruned"}))
 
+    @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died, and it is not tried again."""
         key = _key(trial)
@@ -92,6 +113,7 @@ class Recorder(tune.Callback):
             self._start(key)
         self._end(key, state="failed", reason=_reason(trial))
 
+    @_guarded
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died; Ray tries it again, and it goes on from its checkpoint."""
         key = _key(trial)
@@ -101,8 +123,9 @@ class Recorder(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Signs of life, and the place where an interruption takes effect."""
-        if self._interrupted.is_set():
-            raise StudyStopped("interrupted")
+        # Ray wraps what the other hooks raise, but not what this one does.
+        if self.stopped or self._interrupted.is_set():
+            raise StudyStopped(self.stopped or "interrupted")
         running = any(trial.state == "running" for trial in self._state.trials.values())
         if running and self._clock() - (self._state.updated or 0) > HEARTBEAT_SECONDS:
             self._journal.append("heartbeat")
@@ -113,7 +136,7 @@ class Recorder(tune.Callback):
         self._journal.append("attempt_started", trial=key, attempt=attempt, started=self._clock(), share=self._share)
 
     def _end(self, key: str, *, state: str, **fields: Any) -> None:
-        folder = self._directory / "checkpoints" / key
+        folder = self.directory / "checkpoints" / key
         if state == "complete":
             # Scores first: if the driver dies between the two lines, the trial is open and reports again.
             self._journal.append("scores", trial=key, scores=json.loads((folder / "scores.json").read_text()))

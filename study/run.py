@@ -15,7 +15,7 @@ from study.environment import git_revision, hardware, versions
 from study.journal import Journal, apply
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, check_storage, cluster, run_trials
+from study.runner import Resources, check_cpus, check_storage, cluster, run_trials
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
@@ -70,42 +70,46 @@ def _go(
     progress: Progress,
 ) -> StudyState:
     directory = directory.absolute()
-    with stop_signals() as stop:
-        check_names(config)
+    check_names(config)
+    if address is None:
+        check_cpus(config.resources)
+    with stop_signals(progress.say) as stop, Journal(directory / "journal.jsonl") as journal:
         cohort = obtain(config.cohort, directory.parent / "cohorts", say=progress.say)
-        with cluster(config, address) as resources:
-            directory.mkdir(parents=True, exist_ok=True)
+        with cluster(config, address) as resources, mirrored(journal, tracking, directory, progress):
             if address is not None:
                 check_storage(directory)
-            with (
-                Journal(directory / "journal.jsonl") as journal,
-                mirrored(journal, tracking, directory, progress),
-            ):
-                state = journal.replay()
-                journal.listeners.append(partial(apply, state))
-                try:
-                    _begin(config, directory, journal, state, cohort, resources, tracking)
-                    plan = make_plan(config, directory)
-                    with progress.live(state, plan, resources.workers):
-                        stop.gently = True
-                        run_trials(
-                            config,
-                            plan,
-                            journal,
-                            state,
-                            cohort,
-                            directory,
-                            resources,
-                            interrupted=stop.asked,
-                            tick=progress.tick,
-                        )
-                        stop.gently = False
-                    journal.append("finished")
-                except BaseException as error:
-                    with suppress(OSError):  # a full disk may be what stops the study
+            state = journal.replay() if journal.path.exists() else StudyState()
+            journal.listeners.append(partial(apply, state))
+            try:
+                _begin(config, directory, journal, state, cohort, resources, tracking)
+                plan = make_plan(config, directory)
+
+                def tick() -> None:
+                    stop.listen()
+                    progress.tick()
+
+                with progress.live(state, plan, resources.workers), stop.gently():
+                    run_trials(
+                        config,
+                        plan,
+                        journal,
+                        state,
+                        cohort,
+                        directory,
+                        resources,
+                        shared=address is not None,
+                        interrupted=stop.asked,
+                        tick=tick,
+                    )
+                journal.append("finished")
+            except OSError as error:  # the journal's disk is full, or has become read-only
+                raise StudyStopped(f"{error.filename or directory}: {error.strerror}") from error
+            except BaseException as error:
+                if state.info:
+                    with suppress(OSError):
                         journal.append("driver_stopped", reason=f"{type(error).__name__}: {error}"[:300])
-                    raise
-                finish(directory)
+                raise
+            finish(directory)
     return state
 
 

@@ -4,13 +4,14 @@ import contextlib
 import math
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.config import StudyConfig
+from study.config import ResourcesConfig, StudyConfig
 from study.journal import Journal
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState
@@ -62,10 +63,8 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
     """
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
     wanted = config.resources
-    if address is None:
-        _check_cpus(wanted.workers, wanted.cpus_per_trial, os.cpu_count() or 1)
-        if not os.environ.get("RAY_AUTH_MODE"):
-            os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
+    if address is None and not os.environ.get("RAY_AUTH_MODE"):
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
@@ -86,7 +85,10 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         ray.shutdown()
 
 
-def _check_cpus(workers: int | None, cpus_per_trial: float, available: float) -> None:
+def check_cpus(wanted: ResourcesConfig, available: float | None = None) -> None:
+    """Raises UserError if more CPUs are asked for than there are (by default on this machine)."""
+    workers, cpus_per_trial = wanted.workers, wanted.cpus_per_trial
+    available = available if available is not None else os.cpu_count() or 1
     needed = (workers or 1) * cpus_per_trial
     if needed > available:
         raise UserError(
@@ -104,7 +106,7 @@ def resources_of(config: StudyConfig, offered: dict[str, float]) -> Resources:
             f"resources.gpus_per_trial: asks for {gpus:g}, but the cluster has {num_gpus:g} GPU(s); "
             f"use -o resources.gpus_per_trial=0 to train on CPUs."
         )
-    _check_cpus(wanted.workers, wanted.cpus_per_trial, cpus)
+    check_cpus(wanted, cpus)
     by_gpu = math.floor(num_gpus / gpus + 1e-9) if gpus else math.inf
     possible = int(min(cpus // wanted.cpus_per_trial, by_gpu))
     if wanted.workers and wanted.workers > possible:
@@ -121,10 +123,11 @@ def run_trials(
     directory: Path,
     resources: Resources,
     *,
+    shared: bool,
     interrupted: threading.Event,
     tick: Callable[[], None],
 ) -> None:
-    """Runs what the plan still has to do and writes the baselines beside.
+    """Runs what the plan still has to do and writes the baselines beside. `shared`: workers are on other nodes too.
 
     Raises:
         StudyStopped: interrupted, or the storage failed; the study can be resumed.
@@ -152,11 +155,15 @@ def run_trials(
     pending_baselines: list[Any] = []
 
     def tick_and_fill() -> None:
+        if searcher.failure is not None:
+            raise searcher.failure
         # The baselines take the first device that the last trials leave free.
         if searcher.exhausted and not pending_baselines and not state.baselines:
             pending_baselines.append(_baselines_task(resources).remote(cohort_ref))
         tick()
 
+    # Ray's own bookkeeping is thrown away; only nodes of a cluster must share the folder.
+    scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
     recorder = Recorder(
         journal, state, plan, directory, share=resources.share, interrupted=interrupted, tick=tick_and_fill
     )
@@ -165,7 +172,7 @@ def run_trials(
         tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors),
         run_config=tune.RunConfig(
             name="trials",
-            storage_path=str(directory / ".ray"),
+            storage_path=str(scratch),
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=config.resources.max_retries),
             verbose=0,
@@ -179,7 +186,7 @@ def run_trials(
             for name, scores in ray.get(ref).items():
                 journal.append("baseline", name=name, scores=scores)
     finally:
-        shutil.rmtree(directory / ".ray", ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_storage(directory: Path) -> None:

@@ -37,9 +37,18 @@ class PlanSearcher(Searcher):
         self._handed_out: set[str] = set()
         self.exhausted = False
         """Whether every trial of the plan has been handed out."""
+        self.failure: OSError | None = None
+        """Why the journal could not be written."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # as Ray documents it
         """The next trial as a Ray config, None while it must wait, `FINISHED` at the end."""
+        try:
+            return self._suggest()
+        except OSError as error:  # Ray would wrap it; the next turn of its loop stops the study
+            self.failure = error
+            return None
+
+    def _suggest(self) -> dict[str, Any] | str | None:
         for ending in self._plan.endings(self._state):
             self._journal.append("search_ended", **asdict(ending))
         num_open = sum(

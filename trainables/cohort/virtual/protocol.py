@@ -243,7 +243,10 @@ def _share_out(total: int, asked: dict[str, int | None]) -> dict[str, int]:
     missing = {name: proportions[name] for name, value in asked.items() if value is None}
     left = max(total - sum(value or 0 for value in asked.values()), 0)
     given = {name: value for name, value in asked.items() if value is not None}
-    return given | apportion(left, missing)
+    # No split stays empty while there are subjects: a study needs all three.
+    least = 1 if left >= len(missing) else 0
+    shared = apportion(left - least * len(missing), missing)
+    return given | {name: count + least for name, count in shared.items()}
 
 
 def apportion(total: int, shares: dict[str, float]) -> dict[str, int]:

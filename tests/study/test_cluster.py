@@ -1,0 +1,173 @@
+"""Studies on clusters of several nodes: real Ray processes on this machine, each with a port of its own."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from study.config import PRESETS
+from study.journal import JournalError, load_state, read_events
+from study.state import StudyState
+from tests.study.command import COMMAND, environment
+
+pytestmark = pytest.mark.slow
+
+RAY = str(Path(sys.executable).with_name("ray"))
+HOST = "127.0.0.1"
+SMALL = ("--object-store-memory", "100000000", "--num-cpus", "1", "--num-gpus", "0", "--disable-usage-stats")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]
+
+
+def loopback(folder: Path) -> dict[str, str]:
+    """Ray on loopback without a token in the user's home; its programs are found as in an activated environment."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return environment(folder) | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PATH": path}
+
+
+class Node:
+    """One `ray start --block`, up when this returns; it lives and dies with the processes it started.
+
+    Args:
+        arguments: of `ray start`.
+        folder: where its log goes.
+    """
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self._log = folder / f"ray-{free_port()}.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [RAY, "start", "--block", "--node-ip-address", HOST, *arguments, *SMALL], env=loopback(folder),
+                cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        wait_for(lambda: "Ray runtime started" in self._log.read_text(), f"see {self._log}", self.process)
+
+    def stop(self) -> None:
+        """Ends this node's processes and no others."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        self.process.terminate()
+        for process in psutil.wait_procs(family, timeout=10)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+
+def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, what
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """How a cluster is reached."""
+
+    cluster: str
+    dashboard: str
+
+
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory) -> Iterator[Addresses]:
+    """A head and a node that joined it, each with one CPU."""
+    folder = tmp_path_factory.mktemp("ray")
+    port, dashboard = str(free_port()), str(free_port())
+    head = ("--head", "--port", port, "--include-dashboard", "true", "--dashboard-port", dashboard)
+    with contextlib.ExitStack() as stack:
+        for arguments in (head, ("--address", f"{HOST}:{port}")):
+            node = Node(*arguments, folder=folder)
+            stack.callback(node.stop)
+        yield Addresses(f"{HOST}:{port}", f"http://{HOST}:{dashboard}")
+
+
+def run(*arguments: str, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=folder, env=loopback(folder), capture_output=True, text=True, timeout=timeout
+    )
+
+
+def assert_complete(state: StudyState) -> None:
+    assert state.finished
+    assert len(state.trials) == 10
+    assert {trial.state for trial in state.trials.values()} == {"complete"}
+
+
+def test_a_study_runs_on_a_cluster_that_is_there_already(two_nodes, tmp_path):
+    done = run("run", "--preset", "smoke", "--out", "study", "--address", two_nodes.cluster, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_complete(load_state(tmp_path / "study"))
+    started = [e for e in read_events(tmp_path / "study" / "journal.jsonl") if e["event"] == "driver_started"]
+    assert [event["workers"] for event in started] == [2]
+    assert not list((tmp_path / "study").glob(".*")), "left behind"
+
+
+def test_a_ray_job_takes_the_working_directory_along(two_nodes, tmp_path):
+    here, out = tmp_path / "here", tmp_path / "shared" / "study"
+    here.mkdir()
+    (here / "mine.yaml").write_text((PRESETS / "smoke.yaml").read_text())
+    arguments = ("launch", "job", "mine.yaml", "--address", two_nodes.dashboard, "--out", str(out))
+    done = run(*arguments, folder=here)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_complete(load_state(out))
+    assert str(out / "report" / "index.html") in done.stdout
+    # A second one finds the study and goes on with it: there is nothing left to do.
+    again = run(*arguments, folder=here)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert [len(trial.attempts) for trial in load_state(out).trials.values()] == [1] * 10
+
+
+def test_a_node_that_goes_takes_no_trial_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    one = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100_000_000}
+    with contextlib.ExitStack() as stack:
+        cluster = Cluster(initialize_head=True, head_node_args=one | {"include_dashboard": False})
+        stack.callback(cluster.shutdown)
+        nodes = [cluster.add_node(**one) for _ in range(2)]
+        cluster.wait_for_nodes(timeout=60)
+        arguments = ("run", "--preset", "smoke", "--out", "study", "--address", cluster.address)
+        arguments += ("-o", "training.epochs=10", "-o", "training.steps_per_epoch=60")
+        process = subprocess.Popen(
+            [COMMAND, *arguments], cwd=tmp_path, env=loopback(tmp_path), stderr=subprocess.PIPE, text=True
+        )
+        stack.callback(process.kill)
+        wait_for(
+            lambda: num_measured(tmp_path) >= 2 and any(map(trains, nodes)), "no node trains", process, seconds=120
+        )
+        cluster.remove_node(next(node for node in nodes if trains(node)), allow_graceful=False)
+        _, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    state = load_state(tmp_path / "study")
+    assert_complete(state)
+    lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]
+    assert lost
+    assert all(attempt.device_seconds > 0 for attempt in lost)
+
+
+def num_measured(folder: Path) -> int:
+    with contextlib.suppress(JournalError):
+        return sum(event["event"] == "measurement" for event in read_events(folder / "study" / "journal.jsonl"))
+    return 0
+
+
+def trains(node: Any) -> bool:
+    """Whether a trial has begun on a node."""
+    (raylet,) = node.all_processes["raylet"]
+    children = psutil.Process(raylet.process.pid).children(recursive=True)
+    return any("Synthesis" in " ".join(child.cmdline()) for child in children)
