@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ def two_nodes(tmp_path_factory) -> Iterator[Addresses]:
     head = ("--head", "--port", port, "--include-dashboard", "true", "--dashboard-port", dashboard)
     with contextlib.ExitStack() as stack:
         for arguments in (head, ("--address", f"{HOST}:{port}")):
-            node = Node(*arguments, folder=folder)
+            # Nodes that shared Ray's folder would unpack a job's working directory over each other. Short, for sockets.
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
+            node = Node(*arguments, "--temp-dir", own, folder=folder)
             stack.callback(node.stop)
         yield Addresses(f"{HOST}:{port}", f"http://{HOST}:{dashboard}")
 
@@ -121,6 +124,8 @@ def test_a_ray_job_takes_the_working_directory_along(two_nodes, tmp_path):
     (here / "mine.yaml").write_text((PRESETS / "smoke.yaml").read_text())
     arguments = ("launch", "job", "mine.yaml", "--address", two_nodes.dashboard, "--out", str(out))
     done = run(*arguments, folder=here)
+    while "No available agent" in done.stderr:  # of a cluster that has only just started
+        done = run(*arguments, folder=here)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_complete(load_state(out))
     assert str(out / "report" / "index.html") in done.stdout
