@@ -129,10 +129,6 @@ def test_a_ray_job_takes_the_working_directory_along(two_nodes, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert_complete(load_state(out))
     assert str(out / "report" / "index.html") in done.stdout
-    # A second one finds the study and goes on with it: there is nothing left to do.
-    again = run(*arguments, folder=here)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert [len(trial.attempts) for trial in load_state(out).trials.values()] == [1] * 10
 
 
 def test_a_node_that_goes_takes_no_trial_with_it(tmp_path, monkeypatch):
