@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Verdict = Literal["superior", "non-inferior", "inferior", "inconclusive", "not testable"]
 
+MIN_BOOTSTRAP = 8
+"""Fewer subjects are not resampled: their bootstrap means hardly leave the data, and claim too much."""
 ROUND_DECIMALS = 9
 """Differences are rounded before ranking: a tie is a tie, not rounding noise (see `scipy.stats.wilcoxon`)."""
 
@@ -37,7 +39,7 @@ class Paired:
     t: Interval
     """Student's t interval: its lower end decides on non-inferiority."""
     bca: Interval
-    """Bias-corrected and accelerated bootstrap interval of the mean."""
+    """Bias-corrected and accelerated bootstrap interval of the mean, expanded for small samples."""
     p_wilcoxon: float | None
     """Two-sided Wilcoxon signed-rank test of symmetry about 0."""
     effect_size: float | None
@@ -52,7 +54,7 @@ def paired(d: ArrayLike, *, confidence: float = 0.95, num_resamples: int = 4999,
     Args:
         d: differences (N,).
         confidence: of the two-sided intervals.
-        num_resamples: of the bootstrap.
+        num_resamples: of the bootstrap; 0 leaves it out.
         seed: of the bootstrap.
     """
     from scipy import stats
@@ -73,10 +75,13 @@ def paired(d: ArrayLike, *, confidence: float = 0.95, num_resamples: int = 4999,
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * sd / np.sqrt(n))
     rounded = np.round(values, ROUND_DECIMALS)
     spread = bool(np.ptp(rounded) > 0)
-    bca = Interval(low=mean, high=mean)
-    if spread:
+    bca = nothing if spread else Interval(low=mean, high=mean)
+    if spread and num_resamples and n >= MIN_BOOTSTRAP:
+        # A bootstrap of few values is too narrow: it takes the population SD and the normal quantile. Hesterberg
+        # (2015, "What teachers should know about the bootstrap") widens its level by what Student's t would.
+        wider = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf(0.5 + confidence / 2, n - 1))
         result = stats.bootstrap(
-            (values,), np.mean, confidence_level=confidence, n_resamples=num_resamples, method="BCa",
+            (values,), np.mean, confidence_level=2 * wider - 1, n_resamples=num_resamples, method="BCa",
             rng=np.random.default_rng(seed),
         )  # fmt: skip
         low, high = (float(end) for end in result.confidence_interval)

@@ -10,7 +10,7 @@ from study.analysis.inference import margin_for_power
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, number, percent, seconds
+from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds
 from study.report.text import clean
 from study.state import OPEN_STATES
 
@@ -93,6 +93,15 @@ def _statistics(findings: Findings) -> Iterator[Caveat]:
     if worse:
         text = f"In {enumerated(worse)} the difference is real: non-inferior means that it is smaller than the margin."
         yield Caveat(key="worse_within_margin", text=text)
+    for c in comparisons:
+        if c.mixed is not None and c.verdict_of_runs != c.verdict:
+            quantity = QUANTITIES[c.metric]
+            interval = interval_text(c.mixed.low, c.mixed.high, quantity.decimals)
+            text = (
+                f"In {quantity.label} the verdict is about these trained models. Asked about trainings anew, with the "
+                f"spread between seeds counted (mixed model, {interval}), it would be {c.verdict_of_runs}."
+            )
+            yield Caveat(key="runs_change_verdict", text=text)
     zero = [c for c in comparisons if c.margin.value == 0]
     if zero:
         names = enumerated([QUANTITIES[c.metric].label for c in zero])

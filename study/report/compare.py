@@ -134,7 +134,7 @@ def _verdict(studies: Sequence[Compared]) -> str:
 
 
 def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
-    from study.report.quantities import QUANTITIES, interval_text, seconds, times
+    from study.report.quantities import QUANTITIES, seconds, times
     from study.report.table import plain_table
 
     rows = []
@@ -147,15 +147,15 @@ def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
         values: dict[str, Any] = {"num_subjects": len(evidence.subjects), "simulated": evidence.simulated}
         for metric, quantity in QUANTITIES.items():
             found = findings.decisive.get(metric)
-            shown[quantity.label] = "–" if found is None else _cell(found.verdict, found.paired, quantity)
+            shown[quantity.label] = (
+                "–" if found is None else f"{quantity.format(found.paired.difference, signed=True)} {found.verdict}"
+            )
             if found is not None:
                 values[f"{metric}_difference"] = found.paired.difference
                 values |= {f"{metric}_low": found.paired.t.low, f"{metric}_high": found.paired.t.high}
                 values |= {f"{metric}_margin": found.margin.value, f"{metric}_verdict": found.verdict}
         ratio = findings.cost_ratio
         shown["Search / training"] = "–" if ratio is None else times(ratio.value)
-        if ratio is not None and ratio.interval.low is not None:
-            shown["Search / training"] += f" ({interval_text(ratio.interval.low, ratio.interval.high, 1)})"
         values["cost_ratio"] = None if ratio is None else ratio.value
         first = findings.break_evens[0].result if findings.break_evens else None
         shown["Break-even 50 %"] = "–" if first is None else seconds(first.device_seconds or first.budget)
@@ -167,22 +167,13 @@ def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
         plain_table(
             "verdicts",
             "Every study: paired difference of the automatic from the hand-tuned arm in mask, positive favouring the "
-            "automatic one, with its 95 % t interval and verdict; what a search paid over what a training did.",
+            "automatic one, and verdict; what a search paid over what a training did.",
             rows,
             "Each study has its own margin and its own devices: seconds of one are not seconds of another.",
             simulated=any(study.findings.evidence.simulated for study in studies),
             index="Study",
         )
     ]
-
-
-def _cell(verdict: str, paired: Any, quantity: Any) -> str:
-    from study.report.quantities import interval_text
-
-    text = quantity.format(paired.difference, signed=True)
-    if paired.t.low is not None:
-        text += f" ({interval_text(paired.t.low, paired.t.high, quantity.decimals)})"
-    return f"{text}, {verdict}"
 
 
 def _arm_tables(studies: Sequence[Compared]) -> list["Table"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.analysis.estimators import oriented
-from study.analysis.inference import MixedModel, Paired, Verdict, holm, judge, mixed_model, paired
+from study.analysis.inference import Interval, MixedModel, Paired, Verdict, holm, judge, mixed_model, paired
 from study.report.evidence import ArmEvidence, Evidence, Floats, mean
 from study.report.quantities import QUANTITIES
 
@@ -31,6 +31,13 @@ class Comparison:
     margin: Margin
     verdict: Verdict
     mixed: MixedModel | None
+
+    @property
+    def verdict_of_runs(self) -> Verdict | None:
+        """What the verdict would be if another set of trainings were asked about; None where runs are too few."""
+        if self.mixed is None:
+            return None
+        return judge(Interval(low=self.mixed.low, high=self.mixed.high), self.margin.value)
 
     @property
     def worse_within_margin(self) -> bool:
@@ -97,7 +104,7 @@ def compare_with_all(evidence: Evidence, candidate: ArmEvidence) -> list[Pair]:
     pairs: list[Pair] = []
     others = [arm for arm in evidence.arms.values() if arm is not candidate]
     for metric in QUANTITIES:
-        results = {arm.name: paired(differences(candidate, arm, "mask", metric)) for arm in others}
+        results = {arm.name: paired(differences(candidate, arm, "mask", metric), num_resamples=0) for arm in others}
         known = {name: result for name, result in results.items() if result is not None}
         adjusted = holm([result.p_wilcoxon for result in known.values()])
         pairs += [

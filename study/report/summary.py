@@ -98,7 +98,7 @@ def _noninferiority(findings: Findings) -> dict[str, Any]:
             "p_wilcoxon": c.paired.p_wilcoxon,
             "d_z": c.paired.effect_size,
             "rank_biserial": c.paired.rank_biserial,
-            "mixed_model": asdict(c.mixed) if c.mixed else None,
+            "mixed_model": asdict(c.mixed) | {"verdict": c.verdict_of_runs} if c.mixed else None,
             "regions": {
                 region: asdict(by_metric[metric].paired)
                 for region, by_metric in findings.comparisons.items()

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterator, Sequence
 
+from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
 from study.report.evidence import Evidence
@@ -13,6 +14,9 @@ from study.report.text import clean, short
 from study.state import Attempt
 
 MAX_LANES = 24
+
+Lane = tuple[str, int]
+"""Device (node and name) and a place on it, from 0."""
 
 
 def draw(findings: Findings) -> Drawing | None:
@@ -33,18 +37,17 @@ def draw(findings: Findings) -> Drawing | None:
     figure = new_figure(9.6, 1.0 + 0.26 * shown)
     axes = figure.subplots()
     large = cloud_is_large(len(attempts))
-    for (arm, attempt), lane in zip(attempts, lanes, strict=True):
-        if rows[lane] >= MAX_LANES:
-            continue
-        bad = attempt.state in ("failed", "lost")
-        axes.broken_barh(
-            [((attempt.started - begin) / unit, ((attempt.ended or attempt.started) - attempt.started) / unit)],
-            (rows[lane] - 0.36, 0.72),
-            facecolors="none" if bad else colour_of(evidence, evidence.arms[arm]),
-            edgecolors=colour_of(evidence, evidence.arms[arm]) if bad else LIGHT["paper"],
-            hatch="////" if bad else None,
-            linewidth=0.0 if large else 0.5,
-            rasterized=large,
+    for (arm, bad), boxes in _boxes(attempts, lanes, rows, begin, unit).items():
+        colour = colour_of(evidence, evidence.arms[arm])
+        axes.add_collection(
+            PolyCollection(
+                boxes,
+                facecolors="none" if bad else colour,
+                edgecolors=colour if bad else LIGHT["paper"],
+                hatch="////" if bad else None,
+                linewidths=0.0 if large else 0.5,
+                rasterized=large,
+            )
         )
     axes.set_ylim(shown - 0.4, -0.6)
     axes.set_yticks(range(shown), [_lane_label(lane, names) for lane in list(rows)[:shown]])
@@ -66,8 +69,19 @@ def draw(findings: Findings) -> Drawing | None:
     )
 
 
-Lane = tuple[str, int]
-"""Device (node and name) and a place on it, from 0."""
+def _boxes(
+    attempts: Sequence[tuple[str, Attempt]], lanes: Sequence[Lane], rows: dict[Lane, int], begin: float, unit: float
+) -> dict[tuple[str, bool], list[list[tuple[float, float]]]]:
+    """Corners of the bar of every attempt in a lane that is drawn, by arm and whether it was failed or lost."""
+    boxes: dict[tuple[str, bool], list[list[tuple[float, float]]]] = {}
+    for (arm, attempt), lane in zip(attempts, lanes, strict=True):
+        row = rows[lane]
+        if row < MAX_LANES:
+            left, right = ((time - begin) / unit for time in (attempt.started, attempt.ended or attempt.started))
+            low, high = row - 0.36, row + 0.36
+            corners = [(left, low), (right, low), (right, high), (left, high)]
+            boxes.setdefault((arm, attempt.state in ("failed", "lost")), []).append(corners)
+    return boxes
 
 
 def assign_lanes(attempts: Sequence[Attempt]) -> list[Lane]:
