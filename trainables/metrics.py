@@ -54,7 +54,7 @@ def score_volume(
         )
     box = (slice(None),) * 3 if whole else _bounding_box(torch.stack([r.bool() for r in regions.values()]).any(0))
     prediction, target = prediction[box].float(), target[box].float()
-    square = (prediction - target).square()
+    square = (prediction - target).square_()
     error = ssim.error_map(prediction, target)
     sums = [_sums(square, error, region[box].float()) for region in regions.values()]
     if whole:

@@ -123,12 +123,8 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
     before, done = prediction.new_empty(0), 0
     with torch.no_grad():
         for start in range(0, depth, step):
-            x, y = (mirror(volume[start : start + step], (2, 1)) for volume in (prediction, target))
-            stack = x.new_empty(4, *x.shape)
-            torch.sub(x, y, out=stack[0])
-            torch.add(x, y, out=stack[1])
-            torch.square(stack[:2], out=stack[2:])
-            planes = smooth(stack, (2, 3))
+            chunk = slice(start, start + step)
+            planes = smooth(_mirrored_powers(prediction[chunk], target[chunk]), (2, 3))
             if start == 0:
                 before = planes[:, :RADIUS].flip(1)
             planes = torch.cat((before, planes), 1)
@@ -139,6 +135,22 @@ def error_map(prediction: Tensor, target: Tensor) -> Tensor:
             result[done : done + len(error)] = error
             done += len(error)
     return result
+
+
+def _mirrored_powers(prediction: Tensor, target: Tensor) -> Tensor:
+    """e, s, e^2 and s^2 of slices (D, H, W) mirrored as by `mirror`: (4, D, H + 2 RADIUS, W + 2 RADIUS)."""
+    depth, height, width = prediction.shape
+    powers = prediction.new_empty(4, depth, height + 2 * RADIUS, width + 2 * RADIUS)
+    # Written in place: each copy saved is a tenth of the time.
+    pair = powers[:2]
+    inner = pair[..., RADIUS:-RADIUS, RADIUS:-RADIUS]
+    torch.sub(prediction, target, out=inner[0])
+    torch.add(prediction, target, out=inner[1])
+    for axis, size in ((3, width), (2, height)):
+        for inside, margin in ((RADIUS, 0), (size, size + RADIUS)):
+            pair.narrow(axis, margin, RADIUS).copy_(pair.narrow(axis, inside, RADIUS).flip(axis))
+    torch.square(pair, out=powers[2:])
+    return powers
 
 
 def _errors(smoothed: Tensor) -> tuple[Tensor, Tensor]:

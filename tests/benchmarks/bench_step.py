@@ -114,12 +114,20 @@ def main() -> None:
     steps["l1 + MONAI SSIMLoss"] = make_step(MonaiSSIM(), make_weighting({"name": "equal"}, 2))
     report("terms", race(steps, num_rounds), "l1")
 
-    steps = {name: make_step(LossTerms(DEFAULT_TERMS), make_weighting(spec, 4)) for name, spec in specs.items()}
-    report("weightings of the four default terms", race(steps, num_rounds), "fixed")
+    def with_weighting(spec: dict) -> Callable[[], None]:
+        return make_step(LossTerms(DEFAULT_TERMS), make_weighting(spec, 4))
 
-    print("\n| weighting alone | us a step |\n|---|---|")
-    for name, spec in specs.items():
-        print(f"| {name} | {weighting_microseconds(spec):.0f} |")
+    pair = {name: with_weighting(specs[name]) for name in ("fixed", "cov")}
+    seconds = race(pair, 10 * num_rounds)
+    report("weightings of the four default terms", seconds, "fixed")
+    seconds = race({name: with_weighting(specs[name]) for name in ("fixed", "gradnorm")}, num_rounds)
+    report("a weighting that needs gradients of each term", seconds, "fixed")
+
+    step_seconds = statistics.median(seconds["fixed"])
+    alone = {name: weighting_microseconds(spec) for name, spec in specs.items()}
+    print("\n| weighting alone | us a step | more than fixed, % of a step |\n|---|---|---|")
+    for name, microseconds in alone.items():
+        print(f"| {name} | {microseconds:.0f} | {(microseconds - alone['fixed']) / step_seconds / 1e4:.2f} |")
 
 
 if __name__ == "__main__":
