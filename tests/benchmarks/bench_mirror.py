@@ -5,13 +5,14 @@
     python -m tests.benchmarks.bench_mirror epochs [--rounds 12]
 
 `throughput` replays a journal of trials x epochs x 15 metrics into an empty store, with `sync`, and compares with one
-call per metric. `epochs` times epochs of a small network, training in the driver's own process (the worst case: a
-study's trials have processes of their own), with the server up, down and answering 500 ms late, each paired with
-epochs without a mirror.
+call per metric. `epochs` times epochs of a small network that trains in a process of its own, as trials do, while the
+driver's process writes the journal and mirrors it: with the server up, down and answering 500 ms late, each paired
+with epochs without a mirror.
 """
 
 import argparse
 import logging
+import multiprocessing
 import random
 import resource
 import statistics
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from study.journal import Journal
@@ -127,9 +129,9 @@ def _one_call_per_metric(settings: TrackingSettings, num_calls: int = 1500) -> f
 
 def bench_epochs(num_rounds: int, num_epochs: int = 10) -> None:
     """Prints the difference of epoch time with a mirror, in the states a server can be in."""
-    epoch = _make_epoch()
-    for _ in range(3):
-        epoch()
+    here, there = multiprocessing.Pipe()
+    worker = multiprocessing.get_context("spawn").Process(target=_train, args=(there,), daemon=True)
+    worker.start()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(serving(folder))
@@ -137,7 +139,7 @@ def bench_epochs(num_rounds: int, num_epochs: int = 10) -> None:
         uris = {"up": server.uri, "500 ms late": late, "down": f"http://127.0.0.1:{free_port()}"}
         differences: dict[str, list[float]] = {name: [] for name in uris}
         with _trial(folder / "warm", uris["up"]) as tell:  # imports MLflow
-            _time_epochs(epoch, tell, num_epochs)
+            _time_epochs(here, tell, num_epochs)
         alone: list[float] = []
         for number in range(num_rounds):
             for name, uri in random.sample(sorted(uris.items()), len(uris)):
@@ -145,9 +147,10 @@ def bench_epochs(num_rounds: int, num_epochs: int = 10) -> None:
                 pair: dict[bool, float] = {}
                 for mirrored in random.sample([True, False], 2):
                     with _trial(directory / str(mirrored), uri if mirrored else None) as tell:
-                        pair[mirrored] = _time_epochs(epoch, tell, num_epochs)
+                        pair[mirrored] = _time_epochs(here, tell, num_epochs)
                 alone.append(pair[False])
                 differences[name].append(pair[True] - pair[False])
+    here.send(0)
     noise = statistics.stdev(alone)
     print(f"epoch without a mirror: {1000 * statistics.median(alone):.1f} ms, sd {1000 * noise:.1f} ms between blocks")
     for name, found in differences.items():
@@ -156,7 +159,8 @@ def bench_epochs(num_rounds: int, num_epochs: int = 10) -> None:
         print(f"  server {name:<12} {1000 * mean:+.1f} ms [{1000 * low:+.1f}, {1000 * high:+.1f}] (95 %)")
 
 
-def _make_epoch() -> Callable[[], None]:
+def _train(pipe: Connection) -> None:
+    """Trains as many epochs as it is told, again and again, and sends the seconds of each; 0 ends it."""
     import torch
     from torch import nn
 
@@ -165,14 +169,14 @@ def _make_epoch() -> Callable[[], None]:
     network = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
     optimiser = torch.optim.Adam(network.parameters())
     images = torch.rand(8, 1, 64, 64)
-
-    def epoch() -> None:
-        for _ in range(20):
-            optimiser.zero_grad()
-            (network(images) - images).abs().mean().backward()
-            optimiser.step()
-
-    return epoch
+    while num_epochs := pipe.recv():
+        for _ in range(num_epochs):
+            start = time.perf_counter()
+            for _ in range(20):
+                optimiser.zero_grad()
+                (network(images) - images).abs().mean().backward()
+                optimiser.step()
+            pipe.send(time.perf_counter() - start)
 
 
 @contextmanager
@@ -192,15 +196,14 @@ def _trial(directory: Path, uri: str | None) -> Iterator[Callable[[int], None]]:
             mirror.close()
 
 
-def _time_epochs(epoch: Callable[[], None], tell: Callable[[int], None], number: int) -> float:
-    """Median seconds of an epoch, telling the journal included."""
+def _time_epochs(worker: Connection, tell: Callable[[int], None], number: int) -> float:
+    """Mean seconds of an epoch of the worker, whose measurements go to the journal."""
     seconds = []
-    for n in range(1, number + 1):
-        start = time.perf_counter()
-        epoch()
-        tell(n)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    worker.send(number)
+    for epoch in range(1, number + 1):
+        seconds.append(worker.recv())
+        tell(epoch)
+    return statistics.mean(seconds)
 
 
 def _interval(values: list[float], num_samples: int = 2000) -> tuple[float, float]:

@@ -21,7 +21,8 @@ verdict = build_report(Path(sys.argv[1]))
 seconds = time.perf_counter() - started
 cpu = resource.getrusage(resource.RUSAGE_SELF)
 page = verdict.page.stat().st_size / 1e6
-print(f"{seconds:.1f} s wall, {cpu.ru_utime + cpu.ru_stime:.1f} s CPU, {cpu.ru_maxrss / 1e6:.2f} GB peak, page {page:.2f} MB")
+cpu_seconds, peak = cpu.ru_utime + cpu.ru_stime, cpu.ru_maxrss / 1e6
+print(f"{seconds:.1f} s wall, {cpu_seconds:.1f} s CPU, {peak:.2f} GB peak, page {page:.2f} MB")
 """
 
 

@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text, says):
     path = tmp_path / "mine.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match="mine.yaml") as error:
+    with pytest.raises(UserError, match=r"mine\.yaml") as error:
         load_config(path)
     assert says in str(error.value)
 

@@ -70,12 +70,11 @@ def test_a_changed_byte_is_noticed(tmp_path_factory, position, flip):
     position %= len(data)
     data[position] ^= flip
     path.write_bytes(bytes(data))
-    try:
-        texts = [event.get("text") for event in read_events(path)]
-    except JournalError as error:
-        assert f"{path}, line" in str(error)
-    else:  # only the last line may be taken for torn
-        assert texts == [f"event {n}" for n in range(3)]
+    if not data.endswith(b"\n"):  # only an end that is missing may be taken for a torn line
+        assert [event["text"] for event in read_events(path)] == [f"event {n}" for n in range(3)]
+        return
+    with pytest.raises(JournalError, match="line"):
+        list(read_events(path))
 
 
 def test_two_drivers_cannot_write_one_journal(path):
