@@ -246,17 +246,21 @@ class _Store:
         run_id = self._ids[run.key]
         # The points of a run come in the same order in every replay: the first ones are there.
         del run.points[: max(0, self._num_points.get(run.key, 0) - run.num_points + len(run.points))]
-        while points := run.points[:NUM_POINTS]:
-            self._send(run_id, metrics=[Metric(*point) for point in points])
+        while run.points or run.params or run.tags:
+            points = run.points[:NUM_POINTS]
+            params = dict(islice(run.params.items(), NUM_PARAMS))
+            rest = len(points) < len(run.points) or len(params) < len(run.params)
+            tags = {} if rest else run.tags  # last, since one of them counts the points
+            self._send(
+                run_id,
+                metrics=[Metric(*point) for point in points],
+                params=[Param(*item) for item in params.items()],
+                tags=[RunTag(key, self._resolve(value, run_id)[:MAX_TAG_LENGTH]) for key, value in tags.items()],
+            )
             self.counts["points"] += len(points)
             del run.points[: len(points)]
-        while batch := dict(islice(run.params.items(), NUM_PARAMS)):
-            self._send(run_id, params=[Param(*item) for item in batch.items()])
-            run.params = {key: value for key, value in run.params.items() if key not in batch}
-        if run.tags:
-            tags = {key: self._resolve(value, run_id)[:MAX_TAG_LENGTH] for key, value in run.tags.items()}
-            self._send(run_id, tags=[RunTag(*item) for item in tags.items()])
-            run.tags = {}
+            run.params = {key: value for key, value in run.params.items() if key not in params}
+            run.tags = run.tags if rest else {}
         if self._statuses[run.key] != run.status:
             if run.ended is None:
                 self._client.update_run(run_id, status=run.status)
@@ -323,6 +327,7 @@ class _Store:
         return resolve(text, experiment=self._experiment, run_id=run_id, arms=arms, view=_mark(self._study_key))
 
     def _send(self, run_id: str, **batch: Any) -> None:
+        """One call; what MLflow refuses for good is left out and told, the rest is written."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -330,7 +335,12 @@ class _Store:
         except MlflowException as error:
             if error.error_code not in PERMANENT:
                 raise
-            self.problems["batch"] = f"run {run_id} does not take a value ({_short(error)})."
+            kinds = [kind for kind, values in batch.items() if values]
+            if len(kinds) > 1:
+                for kind in kinds:
+                    self._send(run_id, **{kind: batch[kind]})
+            else:
+                self.problems["batch"] = f"run {run_id} does not take a value ({_short(error)})."
 
 
 def _try_database(uri: str) -> None:
