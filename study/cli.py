@@ -253,6 +253,17 @@ def report(directory: Directory) -> None:
     _say_verdict(directory)
 
 
+@app.command(epilog="Example: `cov-study compare runs/demo runs/other --out comparison`")
+def compare(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
+) -> None:
+    """Several studies side by side in one report; refuses what is not comparable, and says why."""
+    from study.report.compare import compare_studies
+
+    print(compare_studies([directory.absolute() for directory in directories], out.absolute()))
+
+
 @app.command(epilog="Example: `cov-study sync runs/demo`")
 def sync(directory: Directory) -> None:
     """Replay the journal into MLflow; what is there already is not written twice."""
