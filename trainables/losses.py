@@ -110,9 +110,8 @@ def _image_means(values: Tensor, share: Tensor | None) -> Tensor:
 def gradient(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean absolute difference of the finite differences, averaged over the spatial axes.
 
-    Source: gradient difference loss of Mathieu, Couprie and LeCun, ICLR 2016, alpha = 1. Departure:
-        differences keep their
-    sign, as an edge that turns from bright to dark between two images (a lesion that fills in) is an error.
+    Source: gradient difference loss of Mathieu, Couprie and LeCun, ICLR 2016, alpha = 1. Departure: differences
+    keep their sign, as an edge that turns from bright to dark between two images (a lesion that fills in) is an error.
     """
     difference = prediction - target
     axes = range(2, difference.dim())

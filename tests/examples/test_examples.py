@@ -8,6 +8,14 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+
+
+def test_the_readme_quotes_the_loop_that_runs():
+    example = (HERE / "bare_pytorch.py").read_text()
+    imported = next(line for line in example.splitlines() if line.startswith("from trainables"))
+    shown = example.split("# [README]\n")[1].split("# [/README]")[0]
+    assert f"```python\n{imported}\n\n{shown}```" in README.read_text()
 
 
 def test_bare_pytorch():
