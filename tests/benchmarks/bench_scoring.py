@@ -53,6 +53,7 @@ def main() -> None:
         for _ in range(num_rounds):
             seconds = []
             for candidate in candidates:
+                candidate()  # the first call finds the other's data in the cache
                 start = time.process_time()
                 candidate()
                 seconds.append(time.process_time() - start)
