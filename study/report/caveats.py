@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces.tuned import BOUND
+from study.analysis.estimators import oriented
 from study.analysis.inference import margin_for_power
-from study.report.evidence import ArmEvidence, Evidence
+from study.report.evidence import ArmEvidence, Evidence, mean
 from study.report.findings import Findings
 from study.report.quality import Comparison
 from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds
@@ -33,7 +34,7 @@ class Caveat:
 def caveats_of(findings: Findings) -> list[Caveat]:
     """All of them, the heaviest first."""
     evidence = findings.evidence
-    found = [*_study(evidence)]
+    found = [*_study(evidence), *_runs(findings), *_fixed(evidence)]
     if evidence.reference is not None:
         found += _search(evidence, evidence.reference)
     for arm in (evidence.candidate, evidence.reference):
@@ -87,21 +88,50 @@ def _search(evidence: Evidence, reference: ArmEvidence) -> Iterator[Caveat]:
         yield Caveat(key="edge_of_space", text=text)
 
 
+def _runs(findings: Findings) -> Iterator[Caveat]:
+    changed: dict[str, list[str]] = {}
+    for c in findings.decisive.values():
+        if c.mixed is not None and c.verdict_of_runs is not None and c.verdict_of_runs != c.verdict:
+            quantity = QUANTITIES[c.metric]
+            interval = interval_text(c.mixed.low, c.mixed.high, quantity.decimals)
+            changed.setdefault(c.verdict_of_runs, []).append(f"{quantity.label} ({interval})")
+    if changed:
+        anew = "; ".join(f"{verdict} in {enumerated(metrics)}" for verdict, metrics in changed.items())
+        text = (
+            "The verdict is about these trained models. Asked about trainings anew, with the spread between seeds "
+            f"counted (mixed model), it would be {anew}."
+        )
+        yield Caveat(key="runs_change_verdict", text=text)
+
+
+def _fixed(evidence: Evidence) -> Iterator[Caveat]:
+    """A single loss that beats the search says that the search did not go far enough."""
+    reference = evidence.reference
+    if reference is None or not reference.judged:
+        return
+    scores = {
+        arm.name: mean(oriented(arm.per_subject("mask", evidence.objective), evidence.goal))
+        for arm in [reference, *evidence.of_role("fixed")]
+        if arm.judged
+    }
+    tuned = scores.pop(reference.name)
+    if tuned is None:
+        return
+    better = [clean(name) for name, score in scores.items() if score is not None and score > tuned]
+    if better:
+        text = (
+            f"{enumerated(better)} needed no search and had a better {QUANTITIES[evidence.objective].label} than "
+            f"{clean(reference.label)}: the search did not find such weights, or its space does not hold them."
+        )
+        yield Caveat(key="fixed_arm_better", text=text)
+
+
 def _statistics(findings: Findings) -> Iterator[Caveat]:
     comparisons = list(findings.decisive.values())
     worse = [QUANTITIES[c.metric].label for c in comparisons if c.worse_within_margin]
     if worse:
         text = f"In {enumerated(worse)} the difference is real: non-inferior means that it is smaller than the margin."
         yield Caveat(key="worse_within_margin", text=text)
-    for c in comparisons:
-        if c.mixed is not None and c.verdict_of_runs != c.verdict:
-            quantity = QUANTITIES[c.metric]
-            interval = interval_text(c.mixed.low, c.mixed.high, quantity.decimals)
-            text = (
-                f"In {quantity.label} the verdict is about these trained models. Asked about trainings anew, with the "
-                f"spread between seeds counted (mixed model, {interval}), it would be {c.verdict_of_runs}."
-            )
-            yield Caveat(key="runs_change_verdict", text=text)
     zero = [c for c in comparisons if c.margin.value == 0]
     if zero:
         names = enumerated([QUANTITIES[c.metric].label for c in zero])

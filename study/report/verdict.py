@@ -24,13 +24,15 @@ class Words:
     break_even: str
     metrics: Sequence[str]
     """One phrase a metric, with its numbers."""
+    differences: Sequence[str]
+    """The same in short: difference and margin."""
     caveats: Sequence[Caveat]
 
     @property
     def lines(self) -> tuple[str, str]:
-        """Quality and cost, for a terminal."""
-        numbers = f" [{'; '.join(self.metrics)}]" if self.metrics else ""
-        return self.headline + numbers, f"{self.cost} {self.break_even}"
+        """Quality and cost, for a terminal: the intervals and the break-even are on the page."""
+        numbers = f" [{'; '.join(self.differences)}]" if self.differences else ""
+        return self.headline + numbers, self.cost
 
 
 def put_into_words(findings: Findings) -> Words:
@@ -40,6 +42,7 @@ def put_into_words(findings: Findings) -> Words:
         cost=_cost(findings),
         break_even=_break_even(findings),
         metrics=[_metric(comparison) for comparison in findings.decisive.values()],
+        differences=[_difference(comparison) for comparison in findings.decisive.values()],
         caveats=caveats_of(findings),
     )
 
@@ -99,6 +102,12 @@ def _metric(comparison: Comparison) -> str:
         text += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
     verdict = f"{comparison.verdict}, though worse" if comparison.worse_within_margin else comparison.verdict
     return f"{text}, margin {quantity.format(comparison.margin.value)}: {verdict}"
+
+
+def _difference(comparison: Comparison) -> str:
+    quantity = QUANTITIES[comparison.metric]
+    difference = quantity.format(comparison.paired.difference, signed=True, unit=True)
+    return f"{quantity.label} {difference}, margin {quantity.format(comparison.margin.value)}"
 
 
 def _cost(findings: Findings) -> str:

@@ -39,6 +39,10 @@ class FakeStudy:
     cov_gain: float = 0.02
     """PSNR in dB that CoV has over fixed weights at the place where its weights go."""
     subject_noise: float = 0.22
+    seed_noise: float = 0.05
+    """SD in dB between trainings that differ by their seed alone."""
+    optimum: float = 1.5
+    """How far from equal weights the best ones are, as a log-ratio."""
     score_search: bool = True
     images: bool = True
     finished: bool = True
@@ -90,7 +94,7 @@ class _Writer:
         self.rng = np.random.default_rng(study.seed)
         self.subject_effect = self.rng.normal(0.0, 1.3, study.num_subjects)
         # The best place in the space of log-ratios: off the centre, so that equal weights are not the best.
-        self.optimum = np.linspace(1.5, -1.7, len(study.terms) - 1)
+        self.optimum = np.linspace(study.optimum, -study.optimum - 0.2, len(study.terms) - 1)
         self._sign = -1 if study.objective == "rmse" else 1
         self.free = [(START + 30.0, i) for i in range(len(study.devices))]
 
@@ -161,7 +165,7 @@ class _Writer:
         study, rng = self.study, np.random.default_rng([self.study.seed, hash_of(key)])
         terms = [arm.removeprefix("single-")] if arm.startswith("single-") else list(study.terms)
         final = self._final_weights(arm, terms, params)
-        level = self._level(arm, final) + rng.normal(0, 0.05)
+        level = self._level(arm, final) + rng.normal(0, study.seed_noise)
         free, device = heapq.heappop(self.free)
         events: list[Event] = []
         identity = {

@@ -96,7 +96,7 @@ def test_what_was_not_reached_is_censored_and_not_a_number(say: Say) -> None:
     assert found["censored"] is True
     assert found["device_seconds"] is None
     assert found["budget_device_seconds"] > 0
-    assert "beyond" in said.summary["verdict"]["lines"][1]
+    assert "beyond" in said.summary["verdict"]["break_even"]
     assert "&gt; " in said.page
 
 
@@ -128,6 +128,21 @@ def test_worse_by_less_than_the_margin_is_not_passed_over(say: Say) -> None:
     assert "worse_within_margin" in {caveat["key"] for caveat in said.summary["verdict"]["caveats"]}
 
 
+def test_a_single_loss_that_beats_the_search_is_named(say: Say) -> None:
+    # Only equal weights are searched, and they are worse than the single L1.
+    said = say(FakeStudy(**(SMALL | {"single_arms": True, "num_trials": 1}), optimum=6.0))
+    texts = {caveat["key"]: caveat["text"] for caveat in said.summary["verdict"]["caveats"]}
+    assert texts["fixed_arm_better"].startswith("single-l1 needed no search")
+
+
+def test_a_verdict_that_other_seeds_could_change_says_so(say: Say) -> None:
+    said = say(FakeStudy(**SMALL, seed_noise=0.4, cov_gain=-0.6))
+    runs = {m: found["mixed_model"]["verdict"] for m, found in said.summary["noninferiority"].items()}
+    subjects = {m: found["verdict"] for m, found in said.summary["noninferiority"].items()}
+    assert runs != subjects
+    assert "runs_change_verdict" in {caveat["key"] for caveat in said.summary["verdict"]["caveats"]}
+
+
 def test_random_search_is_exchangeable_and_gets_a_band(build: Build) -> None:
     verdict = build(FakeStudy(**(SMALL | {"num_trials": 12, "replicates": 2}), tuned_arms=(("tuned", "random"),)))
     levels = verdict.summary["break_even"]["levels"]
@@ -135,7 +150,7 @@ def test_random_search_is_exchangeable_and_gets_a_band(build: Build) -> None:
     assert all(level["exchangeable"] for level in levels)
     page = verdict.page.read_text(encoding="utf-8")
     assert "expected best of k" in page
-    assert "over random orders" in verdict.lines[1]
+    assert "over random orders" in verdict.summary["verdict"]["break_even"]
 
 
 def test_a_learning_search_is_shown_as_observed(build: Build) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from study.analysis.estimators import oriented, pareto_front, running_incumbent
 from study.report.costs import Mark, arm_mark
@@ -17,7 +16,9 @@ from study.report.figures.style import (
     Drawing,
     cloud_is_large,
     colour_of,
+    competitors,
     finish,
+    log_ticks,
     new_figure,
     window,
 )
@@ -56,12 +57,6 @@ def draw(findings: Findings) -> Drawing:
     )
 
 
-def competitors(evidence: Evidence) -> list[ArmEvidence]:
-    """The arms that the window of a figure is made for: all but the single losses, unless there are no others."""
-    central = [arm for arm in evidence.arms.values() if arm.role != "fixed" or arm.name == "equal"]
-    return central or list(evidence.arms.values())
-
-
 def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
     evidence = findings.evidence
     quantity = QUANTITIES[evidence.objective]
@@ -74,14 +69,13 @@ def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
         points += _draw_search(axes, evidence, arm, search, split)
     points += [_draw_mark(axes, evidence, evidence.arms[name], mark) for name, mark in shown.items()]
     _draw_front(axes, evidence, shown)
-    _draw_target(axes, findings, split)
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _draw_target(axes, findings, split, list(shown.values()))
+    log_ticks(axes.xaxis, *axes.get_xlim())
     axes.set_xlabel("device-seconds paid")
     axes.set_ylabel(f"{quantity.label} ({quantity.unit})" if quantity.unit else quantity.label)
     axes.set_title("Test subjects" if split == "test" else "Validation subjects, which the search sees")
-    inside = {name: mark for name, mark in shown.items() if not _beyond(axes, np.array([mark[1]]), evidence.goal)[0]}
+    named = competitors(evidence, {name: quality for name, (_, quality) in shown.items()}, evidence.goal)
+    inside = {name: shown[name] for name in named}
     place(
         axes,
         [
@@ -105,7 +99,8 @@ def _series(search: SearchEvidence, split: str) -> Floats:
 def _set_window(
     axes: Axes, evidence: Evidence, marks: dict[str, Mark], searches: list[SearchEvidence], split: str
 ) -> None:
-    central = [marks[arm.name][1] for arm in competitors(evidence) if arm.name in marks]
+    qualities = {name: quality for name, (_, quality) in marks.items()}
+    central = [qualities[name] for name in competitors(evidence, qualities, evidence.goal)]
     for search in searches:
         best = running_incumbent(oriented(search.v, evidence.goal))
         central += _series(search, split)[best[best >= 0]][-1:].tolist()
@@ -130,7 +125,7 @@ def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: Searc
         return []
     beyond, worst = there & _beyond(axes, values, evidence.goal), axes.get_ylim()[0]
     inside, large = there & ~beyond, cloud_is_large(len(values))
-    style: dict[str, Any] = {"color": colour, "linewidths": 0, "alpha": 0.5, "rasterized": large}
+    style: dict[str, Any] = {"color": colour, "linewidths": 0, "alpha": 0.2 if large else 0.5, "rasterized": large}
     axes.scatter(ends[inside], values[inside], s=6 if large else 14, **style)
     axes.scatter(ends[beyond], np.full(beyond.sum(), worst), s=14, marker="v", clip_on=False, **style)
     best = running_incumbent(oriented(search.v, evidence.goal))
@@ -184,7 +179,16 @@ def _draw_front(axes: Axes, evidence: Evidence, marks: dict[str, Mark]) -> None:
 FRONT: dict[str, Any] = {"color": LIGHT["muted"], "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1}
 
 
-def _draw_target(axes: Axes, findings: Findings, split: str) -> None:
+def _free_place(axes: Axes, height: float, marks: list[Mark]) -> float:
+    """Where along a horizontal line a word disturbs no mark: a share of the axes."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    placed = to_axes.transform(np.array([*marks, (axes.get_xlim()[0], height)]))
+    level = placed[-1, 1]
+    near = placed[:-1][np.abs(placed[:-1, 1] - level) < 0.1, 0]
+    return max((0.45, 0.75, 0.2), key=lambda x: min((abs(x - other) for other in near), default=1.0))
+
+
+def _draw_target(axes: Axes, findings: Findings, split: str, marks: list[Mark]) -> None:
     """The quality that counts as `as good as the candidate`, and the budgets at which the search reached it."""
     found = [f for f in findings.break_evens if f.basis == split]
     candidate = findings.evidence.candidate
@@ -193,7 +197,7 @@ def _draw_target(axes: Axes, findings: Findings, split: str) -> None:
     axes.axhline(found[0].target, color=LIGHT["candidate"], linewidth=0.9, linestyle=(0, (1, 2)))
     axes.annotate(
         f"{short(candidate.label)} less the margin",
-        (0.45, found[0].target),
+        (_free_place(axes, found[0].target, marks), found[0].target),
         xycoords=("axes fraction", "data"),
         xytext=(0, 2),
         textcoords="offset points",

@@ -5,12 +5,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from study.report.evidence import ArmEvidence, Evidence
-from study.report.figures.cost_quality import competitors
-from study.report.figures.style import LIGHT, MARKERS, Drawing, colour_of, finish, new_figure
+from study.report.figures.style import LIGHT, MARKERS, Drawing, colour_of, competitors, finish, new_figure
 from study.report.findings import Findings
 from study.report.quality import Comparison, Pair
 from study.report.quantities import QUANTITIES, interval_text, number
 from study.report.text import clean, short
+
+NEARBY = 0.5
+"""How far beyond the competing arms, in units of their range, another arm is still drawn in its place."""
 
 
 def draw_forest(findings: Findings) -> Drawing | None:
@@ -99,11 +101,15 @@ def _forest_panel(
 def _forest_window(evidence: Evidence, pairs: dict[str, Pair], comparison: Comparison | None) -> tuple[float, float]:
     """A window on 0, the margin and the arms that compete."""
     central = [0.0] + ([-comparison.margin.value] if comparison else [])
-    for arm in competitors(evidence):
-        if arm.name in pairs:
-            found = pairs[arm.name].paired
-            central += [found.difference, *(end for end in (found.t.low, found.t.high) if end is not None)]
+    for name in competitors(evidence, {name: pair.paired.difference for name, pair in pairs.items()}, "min"):
+        found = pairs[name].paired
+        central += [found.difference, *(end for end in (found.t.low, found.t.high) if end is not None)]
     low, high = min(central), max(central)
+    # What lies a little outside is let in; an arrow is for what would press all others together.
+    near = [pair.paired.difference for pair in pairs.values()]
+    reach = NEARBY * (high - low)
+    inside = [low, high, *(value for value in near if low - reach <= value <= high + reach)]
+    low, high = min(inside), max(inside)
     pad = 0.12 * (high - low) or 1.0
     return low - pad, high + pad
 

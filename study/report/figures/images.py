@@ -135,7 +135,8 @@ def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str)
         name=f"images_{rank}",
         title=f"{rank.capitalize()} test subject",
         caption=(
-            f"Subject {clean(subject)}: {quantity.label} of {clean(ranking.name)} {which} of the test subjects. "
+            f"Shown is {clean(subject)}: its {quantity.label} of {clean(ranking.name)} is {which} of all test "
+            "subjects. "
             f"Above, images in one window{outlined}; below, absolute errors in one scale (that of the arms)."
         ),
         alt=f"Image panels of the {rank} test subject: source, target and syntheses. {'; '.join(values)}.",

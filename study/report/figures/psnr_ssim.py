@@ -5,9 +5,19 @@ import numpy as np
 from study.analysis.estimators import oriented, pareto_front
 from study.ledger import mean_score
 from study.report.evidence import Evidence, mean
-from study.report.figures.cost_quality import FRONT, competitors
+from study.report.figures.cost_quality import FRONT
 from study.report.figures.labels import Label, place
-from study.report.figures.style import LIGHT, MARKERS, Drawing, cloud_is_large, colour_of, finish, new_figure, window
+from study.report.figures.style import (
+    LIGHT,
+    MARKERS,
+    Drawing,
+    cloud_is_large,
+    colour_of,
+    competitors,
+    finish,
+    new_figure,
+    window,
+)
 from study.report.findings import Findings
 from study.report.quantities import QUANTITIES
 from study.report.text import clean
@@ -22,7 +32,11 @@ def draw(findings: Findings) -> Drawing | None:
         return None
     figure = new_figure(6.6, 4.6)
     axes = figure.subplots()
-    central = [marks[arm.name] for arm in competitors(evidence) if arm.name in marks] or list(marks.values())
+    central = [
+        marks[name]
+        for i in (0, 1)
+        for name in competitors(evidence, {name: mark[i] for name, mark in marks.items()}, "max")
+    ]
     axes.set_xlim(*window([x for x, _ in central], "max", worse=0.8))
     axes.set_ylim(*window([y for _, y in central], "max", worse=0.8))
     for arm in evidence.of_role("tuned"):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from study.report.figures.style import LIGHT, Drawing, finish, new_figure
-from study.report.quantities import QUANTITIES, number, times
+from study.report.figures.style import LIGHT, Drawing, finish, log_ticks, new_figure
+from study.report.quantities import QUANTITIES, times
 from study.report.text import clean, short
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_costs(studies: Sequence["Compared"]) -> Drawing | None:
         parts.append(f"{clean(study.label)} {times(ratio.value)}")
     axes.axvline(1, color=LIGHT["ink"], linewidth=0.8)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0 if value >= 1 else 1)))
+    log_ticks(axes.xaxis, *axes.get_xlim())
     axes.set_xlabel("cost of a search, in automatic trainings (logarithmic)")
     axes.set_yticks(range(len(known)), [short(study.label) for study in known])
     axes.set_ylim(len(known) - 0.4, -0.6)

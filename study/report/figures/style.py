@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from study.report.evidence import ArmEvidence, Evidence
+from study.report.quantities import number
 from study.report.text import clean
 
 # Light and dark values of every colour that is not an image's. On the page each becomes a CSS variable, so that the
@@ -186,6 +189,20 @@ def _placed(figure: Figure, axes: Axes, x: float, y: float, text: str) -> dict[s
     return {"x": round(float(across), 1), "y": round(float(figure.get_figheight() * 72 - up), 1), "text": text}
 
 
+def competitors(evidence: Evidence, quality: Mapping[str, float], goal: str) -> list[str]:
+    """The arms that a figure's window is made for: all but single losses worse than every other arm.
+
+    Args:
+        quality: of the arms that have one; `goal` says which way is better.
+    """
+    central = [name for name in quality if evidence.arms[name].role != "fixed" or name == "equal"]
+    if not central:
+        return list(quality)
+    sign = 1 if goal == "max" else -1
+    worst = min(sign * quality[name] for name in central)
+    return [name for name in quality if name in central or sign * quality[name] > worst]
+
+
 def colour_of(evidence: Evidence, arm: ArmEvidence) -> str:
     """An arm's colour, the same in every figure."""
     if arm is evidence.candidate:
@@ -202,6 +219,14 @@ def colour_of(evidence: Evidence, arm: ArmEvidence) -> str:
 def cloud_is_large(num_points: int) -> bool:
     """Whether a scatter cloud should be drawn as pixels."""
     return num_points > MAX_VECTOR_POINTS
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5 of a decade, or at decades where there are many; plain numbers."""
+    wide = high / low > 300
+    axis.set_major_locator(LogLocator(10, subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0 if value >= 1 else 2)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def window(values: Sequence[float], goal: str, *, worse: float = 1.4, better: float = 0.35) -> tuple[float, float]:

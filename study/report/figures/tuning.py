@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from study.analysis.estimators import expected_best, oriented, running_incumbent, tuning_band
 from study.report.evidence import ArmEvidence, Evidence, Floats, mean
-from study.report.figures.style import LIGHT, Drawing, colour_of, finish, new_figure, window
+from study.report.figures.style import LIGHT, Drawing, colour_of, finish, log_ticks, new_figure, window
 from study.report.findings import Findings
 from study.report.quantities import QUANTITIES, number
 from study.report.text import clean, short
@@ -69,6 +69,7 @@ def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) 
         axes.set_ylim(*window(central, evidence.goal, worse=0.25))
     if longest > 50:
         axes.set_xscale("log")
+        log_ticks(axes.xaxis, 1, longest)
     else:
         axes.set_xlim(0.5, longest + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from study.analysis.estimators import oriented
 from study.report.evidence import ArmEvidence, Evidence, Floats
@@ -186,6 +186,7 @@ def _draw_parallel(axes: Axes, evidence: Evidence, weights: Floats, values: Floa
     )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(-0.08, len(across) - 1 + 0.25)
     axes.set_xticks(across, [short(term) for term in evidence.terms])
     axes.set_ylabel("weight")
