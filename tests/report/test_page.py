@@ -118,3 +118,15 @@ def test_hostile_names_run_nothing(browser: Browser, build: Any) -> None:
     assert browser.evaluate("window.hit") is None
     assert browser.complaints == []
     assert len([url for url in browser.requests if not url.startswith("data:")]) == 1
+
+
+def test_prints_on_a4_without_losing_a_column(browser: Browser, whole: Path) -> None:
+    browser.open(whole / "report" / "index.html", width=688, height=1000)  # A4 less its margins, in CSS pixels
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    wide = browser.evaluate(
+        "[...document.querySelectorAll('table, svg')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.closest('figure').id)"
+    )
+    browser.call("Emulation.setEmulatedMedia", media="")
+    assert wide == []
