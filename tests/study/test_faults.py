@@ -90,7 +90,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     found = []
     for child in descendants(process):
         try:
-            if "Synthesis" in " ".join(child.cmdline()):
+            if "ray::ResourceTrainable" in " ".join(child.cmdline()):  # as Ray calls a class Trainable's process
                 found.append(child)
         except psutil.Error:
             continue
@@ -142,19 +142,6 @@ def test_a_signal_closes_the_journal_and_the_study_goes_on_later(tmp_path, undis
     assert events[-1]["event"] == "driver_stopped"
     assert cov_study("resume", "study", folder=tmp_path).returncode == 0
     assert_same(tmp_path, undisturbed)
-
-
-def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path, undisturbed):
-    process = start(*RUN, folder=tmp_path)
-    for number in (2, 9):
-        wait_for(lambda number=number: num_events(tmp_path, "measurement") >= number, process)
-        kill_a_worker(process)
-    _, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    state = assert_same(tmp_path, undisturbed)
-    lost = [a for t in state.trials.values() for a in t.attempts if a.state == "lost"]
-    assert lost
-    assert all(attempt.reason.startswith("its process died") for attempt in lost)
 
 
 def test_a_worker_that_keeps_dying_fails_its_trial_and_the_study_goes_on(tmp_path):
