@@ -85,22 +85,6 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that train."""
-    found = []
-    for child in descendants(process):
-        try:
-            if "ray::ResourceTrainable" in " ".join(child.cmdline()):  # as Ray calls a class Trainable's process
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
-
-
-def kill_a_worker(process: subprocess.Popen[str]) -> None:
-    wait_for(lambda: any(not worker.kill() for worker in workers(process)[:1]), process)
-
-
 def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
     moments = random.Random(7)
     arguments, family = RUN, []
@@ -142,19 +126,6 @@ def test_a_signal_closes_the_journal_and_the_study_goes_on_later(tmp_path, undis
     assert events[-1]["event"] == "driver_stopped"
     assert cov_study("resume", "study", folder=tmp_path).returncode == 0
     assert_same(tmp_path, undisturbed)
-
-
-def test_a_worker_that_keeps_dying_fails_its_trial_and_the_study_goes_on(tmp_path):
-    process = start(*RUN, "-o", "resources.max_retries=0", folder=tmp_path)
-    wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
-    kill_a_worker(process)
-    _, err = process.communicate(timeout=180)
-    assert process.returncode == 3, err
-    assert "1 trial(s) failed" in err
-    state = load_state(tmp_path / "study")
-    failed = [trial for trial in state.trials.values() if trial.state == "failed"]
-    assert len(failed) == 1
-    assert failed[0].device_seconds > 0
 
 
 def test_a_training_that_diverges_fails_visibly_is_charged_and_the_study_goes_on(tmp_path):
