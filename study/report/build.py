@@ -67,7 +67,8 @@ def make_tables(findings: "Findings") -> list["Table"]:
 
     quality = [results_table(findings, region) for region in ("mask", "volume", "lesion")]
     costs = [searches_table(findings), ledger_table(findings), resources_table(findings)]
-    return [*quality, *comparison_tables(findings), *(table for table in costs if table is not None)]
+    tables = [*quality, *comparison_tables(findings), *costs]
+    return [table for table in tables if table is not None]
 
 
 def make_drawings(findings: "Findings", directory: Path) -> list["Drawing"]:

@@ -12,8 +12,11 @@ from study.state import Attempt
 STATES = ("complete", "pruned", "failed", "lost", "running")
 
 
-def ledger_table(findings: Findings) -> Table:
-    """Attempts and device-seconds of every arm by state; `repeated` are second and later attempts, counted in all."""
+def ledger_table(findings: Findings) -> Table | None:
+    """Attempts and device-seconds of every arm by state; None before the first trial.
+
+    `repeated` are second and later attempts; they are counted by state as well.
+    """
     rows: list[Row] = []
     arms = [arm for arm in findings.evidence.arms.values() if arm.trials]
     for arm in arms:
@@ -25,6 +28,8 @@ def ledger_table(findings: Findings) -> Table:
         for state, members in by_state.items():
             values |= {f"num_{state}": len(members), f"device_seconds_{state}": _seconds(members)}
         rows.append((arm.label, shown | {"Total (s)": number(arm.cost["total"], 0)}, values))
+    if not rows:
+        return None
     return plain_table(
         "ledger",
         "What was paid, by arm and by how the attempt ended: attempts · device-seconds.",

@@ -20,7 +20,7 @@ from study.analysis.estimators import (
     running_incumbent,
 )
 from study.analysis.inference import Interval, log_ratio_interval
-from study.report.evidence import ArmEvidence, Evidence, Floats, SearchEvidence, mean
+from study.report.evidence import ArmEvidence, Evidence, Floats, SearchEvidence, mean, nanmean
 from study.report.quality import margin_of
 
 RHOS = (0.5, 0.9)
@@ -215,7 +215,7 @@ def search_findings(evidence: Evidence) -> list[SearchFinding]:
     """One finding a replicate of every tuned arm."""
     goal, metric = evidence.goal, evidence.objective
     known = [oriented(search.t, goal) for arm in evidence.of_role("tuned") for search in arm.searches]
-    known += [oriented(arm.scores["mask"][metric].mean(axis=1), goal) for arm in evidence.arms.values()]
+    known += [oriented(nanmean(arm.scores["mask"][metric].T), goal) for arm in evidence.arms.values()]
     finite = np.concatenate([values[np.isfinite(values)] for values in known]) if known else np.array([])
     equal = evidence.arms.get("equal")
     floor = mean(equal.scores["mask"][metric]) if equal else None

@@ -13,14 +13,16 @@ from study.report.table import Table, unique
 SIGNIFICANT = 0.05
 
 
-def results_table(findings: Findings, region: str = "mask") -> Table:
-    """Every arm and baseline: test quality, number of trials, device-seconds by purpose."""
+def results_table(findings: Findings, region: str = "mask") -> Table | None:
+    """Every arm and baseline: test quality, number of trials, device-seconds by purpose; None before there is any."""
     evidence = findings.evidence
     rows: list[tuple[str, ArmEvidence | None, dict[str, Floats]]] = []
     for name, regions in evidence.baselines.items():
         rows.append((BASELINES.get(name, name), None, {m: regions[region][m] for m in QUANTITIES}))
     for each in evidence.arms.values():
         rows.append((each.label, each, {m: each.per_subject(region, m) for m in QUANTITIES} if each.judged else {}))
+    if not rows:
+        return None
     adjusted = {(p.arm, p.metric): p.p_holm for p in findings.pairs} if region == "mask" else {}
     shown: list[dict[str, str]] = []
     values: list[dict[str, Any]] = []

@@ -12,11 +12,14 @@ import pytest
 from fake_study import FakeStudy
 
 from study.journal import load_state
-from study.report.build import Verdict
+from study.report.build import Verdict, make_drawings, make_tables
 from study.report.evidence import gather
 from study.report.figures import weight_space, weights
 from study.report.figures.style import styled
 from study.report.findings import find
+from study.report.page import render
+from study.report.summary import summarise
+from study.report.verdict import put_into_words
 
 Build = Callable[[FakeStudy], Verdict]
 Say = Callable[[FakeStudy], Any]
@@ -185,6 +188,41 @@ def test_real_images_are_not_called_simulated(build: Build) -> None:
         assert "simulated" not in path.read_text(encoding="utf-8").lower(), path.name
     assert "simulated" not in verdict.page.read_text(encoding="utf-8").lower()
     assert verdict.summary["simulated"] is False
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    fake = FakeStudy(**SMALL, lose=lambda key: key.endswith("2"), fail=lambda key: key.endswith("t003"))
+    directory = fake.write(tmp_path_factory.mktemp("cut") / "study")
+    return (directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
+def test_a_study_can_be_looked_at_at_any_moment(part: float, journal: list[bytes], tmp_path: Path) -> None:
+    lines = journal[: int(part * len(journal))]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    findings = find(gather(load_state(tmp_path)))
+    words = put_into_words(findings)
+    page = render(findings, words, make_tables(findings), [])
+    assert "This study is not finished" in page
+    assert "unfinished" in {caveat.key for caveat in words.caveats}
+    _demand_no_nonsense(page)
+    _demand_finite(summarise(findings, words))
+    if part in (0.0, 0.2, 0.65):
+        make_drawings(findings, tmp_path)
+
+
+def test_a_score_that_is_missing_is_left_out_and_not_zero(tmp_path: Path) -> None:
+    directory = FakeStudy(**SMALL).write(tmp_path / "study")
+    state = load_state(directory)
+    for trial in state.of_arm("cov"):
+        assert trial.scores is not None
+        trial.scores["test-01"]["mask"]["psnr"] = None  # type: ignore[index]
+        del trial.scores["test-02"]  # type: ignore[attr-defined]
+    findings = find(gather(state))
+    assert findings.decisive["psnr"].paired.num_subjects == 22
+    assert findings.decisive["ssim"].paired.num_subjects == 23
+    _demand_finite(summarise(findings, put_into_words(findings)))
 
 
 HOSTILE = (

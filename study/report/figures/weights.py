@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from study.ledger import selected
 from study.report.evidence import ArmEvidence, Evidence
-from study.report.figures.style import LIGHT, Drawing, cloud_is_large, finish, new_figure
+from study.report.figures.style import LIGHT, Drawing, cloud_is_large, colour_of, finish, new_figure
 from study.report.findings import Findings
 from study.report.text import clean, short
 from study.state import Trial
@@ -69,6 +69,18 @@ def _panel(axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: Ar
     axes.axhline(
         1 / len(evidence.terms), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (1, 2)), label="equal weights"
     )
+    for arm in evidence.of_role("automatic"):
+        ends = [w for t in arm.trials if (w := final_weights(t, term)) is not None]
+        if arm is not candidate and ends:
+            axes.scatter(
+                [1.06 * last] * len(ends),
+                ends,
+                s=24,
+                marker="<",
+                color=colour_of(evidence, arm),
+                linewidths=0,
+                label=f"{short(arm.label)}, at its end",
+            )
     if reference is not None:
         _strip(axes, evidence, reference, term, last)
     axes.set_title(short(term))
@@ -97,7 +109,7 @@ def _strip(axes: Axes, evidence: Evidence, reference: ArmEvidence, term: str, la
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
 
 
 def _alt(evidence: Evidence, candidate: ArmEvidence) -> str:
