@@ -38,7 +38,7 @@ def test_rank_biserial_by_hand() -> None:
     assert found.rank_biserial == pytest.approx((8 - 2) / 10)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=12))
 def test_nothing_is_nan_whatever_the_differences(d: list[float]) -> None:
     found = paired(d, num_resamples=199)
