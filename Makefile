@@ -19,7 +19,7 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 
 bench: $(VENV)/dev
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python tests/benchmarks/bench_demo.py
 
 # A stamp for each install: later calls reuse the environment until what it is made of changes.
 $(VENV)/study: pyproject.toml constraints.txt

@@ -38,7 +38,6 @@ class SearchPlan:
     n - parallel), so that a search gives the same trials whatever the number of workers."""
     sampler: str = "tpe"
     sampler_options: Mapping[str, Any] | None = None
-    pruner: str | None = None
     objectives: tuple[str, ...] = ("psnr",)
     confirm_seeds: tuple[int, ...] = ()
     """Fresh seeds under which the incumbent is trained again."""
@@ -61,5 +60,3 @@ class Arm:
     search: SearchPlan | None = None
     waits_for: str | None = None
     """Arm whose trial of the same seed must be complete first."""
-    training: Mapping[str, Any] | None = None
-    """Overrides of the training configuration that belong to the arm (none by default)."""

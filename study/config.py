@@ -67,8 +67,6 @@ class ArmConfig(_Config):
     sampler_options: dict[str, Any] = {}
     objectives: tuple[Literal["psnr", "ssim", "rmse"], ...] = ()
     """Strategy `tuned`: metrics to search for; more than one gives a Pareto set. Default: the study's objective."""
-    pruner: Literal["asha"] | None = None
-    """Strategy `tuned`: stop bad trials early. Give such an arm a name of its own, `tuned-asha`."""
 
 
 class CohortSection(_Config):
@@ -185,7 +183,6 @@ class StudyConfig(_Config):
             parallel=config.parallel,
             sampler=config.sampler,
             sampler_options=config.sampler_options,
-            pruner=config.pruner,
             objectives=config.objectives or (self.objective,),
             confirm_seeds=self.seeds[: config.seeds],
         )

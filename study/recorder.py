@@ -45,6 +45,8 @@ class Recorder(tune.Callback):
         plan: says which trial's first batch sets the scale of the terms.
         directory: the study's folder.
         share: share of a device that a trial holds.
+        max_retries: how often a trial whose process died is tried again.
+        take_back: told the key of a trial that is to be handed out again.
         interrupted: set when a person or the system asks the study to stop.
         tick: called about ten times a second.
     """
@@ -57,12 +59,15 @@ class Recorder(tune.Callback):
         directory: Path,
         *,
         share: float,
+        max_retries: int,
+        take_back: Callable[[str], None],
         interrupted: threading.Event,
         tick: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal, self._state, self._plan = journal, state, plan
         self.directory, self._share = directory, share
+        self._max_retries, self._take_back = max_retries, take_back
         self._interrupted, self._tick, self._clock = interrupted, tick, clock
         self._outcomes: dict[str, dict[str, Any]] = {}
         self.stopped: str | None = None
@@ -107,19 +112,17 @@ class Recorder(tune.Callback):
 
     @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died, and it is not tried again."""
-        key = _key(trial)
-        if self._state.trials[key].state == "waiting":
-            self._start(key)
-        self._end(key, state="failed", reason=_reason(trial))
+        """A trial's process died. It is handed out again, to go on from its checkpoint, as often as is allowed.
 
-    @_guarded
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died; Ray tries it again, and it goes on from its checkpoint."""
+        Ray's own retries leave out a trial whose process dies while it is set up.
+        """
         key = _key(trial)
         if self._state.trials[key].state == "waiting":
             self._start(key)
-        self._end(key, state="lost", reason=_reason(trial), retry=True)
+        retry = len(self._state.trials[key].attempts) <= self._max_retries
+        self._end(key, state="lost" if retry else "failed", reason=_reason(trial), retry=retry)
+        if retry:
+            self._take_back(key)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Signs of life, and the place where an interruption takes effect."""

@@ -98,6 +98,7 @@ def check_cpus(wanted: ResourcesConfig, available: float | None = None) -> None:
 
 
 def resources_of(config: StudyConfig, offered: dict[str, float]) -> Resources:
+    """What a trial gets of what a cluster offers (`CPU`, `GPU`). Raises UserError if it is less than was asked for."""
     wanted = config.resources
     cpus, num_gpus = offered.get("CPU", 0.0), offered.get("GPU", 0.0)
     gpus = float(num_gpus > 0) if wanted.gpus_per_trial == "auto" else float(wanted.gpus_per_trial)
@@ -150,39 +151,50 @@ def run_trials(
     # By default Ray starts one process after another for a searcher of one's own.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers)
     cohort_ref = ray.put(cohort)
-    trainable = tune.with_parameters(Synthesis, cohort=cohort_ref, settings=settings)
-    searcher = PlanSearcher(plan, journal, state, max_open=config.resources.workers)
-    pending_baselines: list[Any] = []
-
-    def tick_and_fill() -> None:
-        if searcher.failure is not None:
-            raise searcher.failure
-        # The baselines take the first device that the last trials leave free.
-        if searcher.exhausted and not pending_baselines and not state.baselines:
-            pending_baselines.append(_baselines_task(resources).remote(cohort_ref))
-        tick()
-
+    trainable = tune.with_resources(
+        tune.with_parameters(Synthesis, cohort=cohort_ref, settings=settings),
+        {"cpu": resources.cpus, "gpu": resources.gpus},
+    )
+    baselines: list[Any] = []
     # Ray's own bookkeeping is thrown away; only nodes of a cluster must share the folder.
     scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
-    recorder = Recorder(
-        journal, state, plan, directory, share=resources.share, interrupted=interrupted, tick=tick_and_fill
-    )
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors),
-        run_config=tune.RunConfig(
-            name="trials",
-            storage_path=str(scratch),
-            callbacks=[recorder],
-            failure_config=tune.FailureConfig(max_failures=config.resources.max_retries),
-            verbose=0,
-        ),
-    )
+
+    def fit() -> None:
+        searcher = PlanSearcher(plan, journal, state, max_open=config.resources.workers)
+
+        def tick_and_fill() -> None:
+            if searcher.failure is not None:
+                raise searcher.failure
+            # The baselines take the first device that the last trials leave free.
+            if searcher.exhausted and not baselines and not state.baselines:
+                baselines.append(_baselines_task(resources).remote(cohort_ref))
+            tick()
+
+        recorder = Recorder(
+            journal,
+            state,
+            plan,
+            directory,
+            share=resources.share,
+            max_retries=config.resources.max_retries,
+            take_back=searcher.take_back,
+            interrupted=interrupted,
+            tick=tick_and_fill,
+        )
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors
+            ),
+            run_config=tune.RunConfig(name="trials", storage_path=str(scratch), callbacks=[recorder], verbose=0),
+        ).fit()
+
     try:
-        if not plan.exhausted(state) or _left_open(state):
-            tuner.fit()
+        # Once is enough, unless a process dies after Ray was told that no trial will come any more.
+        while not plan.exhausted(state) or _left_open(state):
+            fit()
         if not state.baselines:
-            ref = pending_baselines[0] if pending_baselines else _baselines_task(resources).remote(cohort_ref)
+            ref = baselines[0] if baselines else _baselines_task(resources).remote(cohort_ref)
             for name, scores in ray.get(ref).items():
                 journal.append("baseline", name=name, scores=scores)
     finally:

@@ -63,8 +63,12 @@ class PlanSearcher(Searcher):
         self.exhausted = self._plan.exhausted(self._state)
         return Searcher.FINISHED if self.exhausted else None
 
+    def take_back(self, key: str) -> None:
+        """A trial is to be handed out again: its process died."""
+        self._handed_out.discard(key)
+
     def _left_behind(self) -> Trial | None:
-        """A trial that an earlier driver did not bring to its end."""
+        """A trial that an earlier driver, or a process that died, did not bring to its end."""
         waiting = (t for k, t in self._state.trials.items() if t.state == "waiting" and k not in self._handed_out)
         return next(waiting, None)
 

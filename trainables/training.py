@@ -137,6 +137,7 @@ class Training:
         with self.meter.measure("train"):
             losses, weights = self._train_epoch()
         self.epoch += 1
+        self.weighting.check()
         names = self.losses.names
         for name, loss, weight in zip(names, losses, weights, strict=True):
             if not (math.isfinite(loss) and math.isfinite(weight)):

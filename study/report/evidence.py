@@ -212,7 +212,7 @@ def _arm(
 
 def _exchangeable(state: StudyState, name: str) -> bool:
     settings = ((state.info.get("config") or {}).get("arms") or {}).get(name) or {}
-    return settings.get("sampler") == "random" and not settings.get("pruner")
+    return settings.get("sampler") == "random"
 
 
 def _searches(state: StudyState, arm: str, trials: list[Trial], objective: str) -> list[SearchEvidence]:

@@ -130,7 +130,7 @@ class _Writer:
             "name": study.name,
             "config": {
                 "seed": study.seed,
-                "arms": {name: {"sampler": sampler, "pruner": None} for name, sampler in study.tuned_arms},
+                "arms": {name: {"sampler": sampler} for name, sampler in study.tuned_arms},
                 "report": {"margin": study.margin, "images": True, **study.report},
             },
             "cohort": {

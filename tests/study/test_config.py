@@ -32,6 +32,20 @@ def test_the_demo_is_the_comparison_of_the_abstract():
     assert arms[6].seeds == (1, 2, 3)
 
 
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_simulates_the_splits_it_asks_for(path):
+    cohort = load_config(preset=path.stem).cohort
+    simulated = dict(cohort.virtual.splits())
+    for split in ("train", "validation", "test"):
+        assert simulated[split] >= (getattr(cohort.prepare, f"num_{split}") or 1)
+
+
+@pytest.mark.parametrize(("total", "splits"), [(80, (48, 8, 24)), (10, (6, 1, 3)), (3, (1, 1, 1)), (4, (2, 1, 1))])
+def test_a_virtual_cohort_is_split_six_to_one_to_three_and_no_split_is_empty(total, splits):
+    config = load_config(preset="smoke", overrides=[f"cohort.virtual={{num_subjects: {total}}}"])
+    assert tuple(count for _, count in config.cohort.virtual.splits()) == splits
+
+
 def test_goals_are_those_of_the_metrics():
     assert {name: metric.goal for name, metric in METRICS.items()} == GOALS
 

@@ -85,6 +85,21 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def trains(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that are in the middle of an epoch, by the name that Ray gives them."""
+    found = []
+    for child in descendants(process):
+        with suppress(psutil.Error):
+            if "ray::ResourceTrainable.train" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def kill_one(process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: bool(trains(process)), process)
+    trains(process)[0].kill()
+
+
 def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
     moments = random.Random(7)
     arguments, family = RUN, []
@@ -126,6 +141,39 @@ def test_a_signal_closes_the_journal_and_the_study_goes_on_later(tmp_path, undis
     assert events[-1]["event"] == "driver_stopped"
     assert cov_study("resume", "study", folder=tmp_path).returncode == 0
     assert_same(tmp_path, undisturbed)
+
+
+LONG = ("-o", "training.steps_per_epoch=300")
+
+
+def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "mlflow.yml").write_text(QUIET)
+    assert cov_study(*RUN, *LONG, folder=whole).returncode == 0
+    process = start(*RUN, *LONG, folder=tmp_path)
+    for number in (2, 9):
+        wait_for(lambda number=number: num_events(tmp_path, "measurement") >= number, process)
+        kill_one(process)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    state = assert_same(tmp_path, load_state(whole / "study"))
+    lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]
+    assert len(lost) == 2
+    assert all(attempt.device_seconds > 0 and attempt.reason.startswith("its process died") for attempt in lost)
+
+
+def test_a_worker_that_may_not_be_replaced_fails_its_trial_and_the_study_goes_on(tmp_path):
+    process = start(*RUN, *LONG, "-o", "resources.max_retries=0", folder=tmp_path)
+    wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
+    kill_one(process)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 3, err
+    assert "1 trial(s) failed" in err
+    state = load_state(tmp_path / "study")
+    (failed,) = [trial for trial in state.trials.values() if trial.state == "failed"]
+    assert failed.device_seconds > 0
+    assert state.finished
 
 
 def test_a_training_that_diverges_fails_visibly_is_charged_and_the_study_goes_on(tmp_path):

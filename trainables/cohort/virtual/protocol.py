@@ -243,10 +243,11 @@ def _share_out(total: int, asked: dict[str, int | None]) -> dict[str, int]:
     missing = {name: proportions[name] for name, value in asked.items() if value is None}
     left = max(total - sum(value or 0 for value in asked.values()), 0)
     given = {name: value for name, value in asked.items() if value is not None}
-    # No split stays empty while there are subjects: a study needs all three.
-    least = 1 if left >= len(missing) else 0
-    shared = apportion(left - least * len(missing), missing)
-    return given | {name: count + least for name, count in shared.items()}
+    shared = apportion(left, missing)
+    if left >= len(missing) and 0 in shared.values():  # no split stays empty while there are subjects enough
+        rest = apportion(left - len(missing), missing)
+        shared = {name: count + 1 for name, count in rest.items()}
+    return given | shared
 
 
 def apportion(total: int, shares: dict[str, float]) -> dict[str, int]:
