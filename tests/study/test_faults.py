@@ -124,7 +124,8 @@ def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
     # Lost attempts keep their cost: never less is charged than the attempts that completed took.
     for trial in state.trials.values():
         assert trial.device_seconds >= trial.attempts[-1].device_seconds > 0
-    _, alive = psutil.wait_procs(family, timeout=30)
+    # What trains is gone at once; the agents of a Ray node look for their parent about once a minute.
+    _, alive = psutil.wait_procs(family, timeout=90)
     assert not alive, "orphan processes"
 
 
@@ -139,32 +140,26 @@ def test_a_signal_closes_the_journal_and_the_study_goes_on_later(tmp_path, undis
     assert "Traceback" not in err
     events = list(read_events(tmp_path / "study" / "journal.jsonl"))
     assert events[-1]["event"] == "driver_stopped"
-    assert cov_study("resume", "study", folder=tmp_path).returncode == 0
-    assert_same(tmp_path, undisturbed)
+    if number == signal.SIGINT:  # what is left behind is the same for all three
+        assert cov_study("resume", "study", folder=tmp_path).returncode == 0
+        assert_same(tmp_path, undisturbed)
 
 
-LONG = ("-o", "training.steps_per_epoch=300")
-
-
-def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path):
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    (whole / "mlflow.yml").write_text(QUIET)
-    assert cov_study(*RUN, *LONG, folder=whole).returncode == 0
-    process = start(*RUN, *LONG, folder=tmp_path)
+def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path, undisturbed):
+    process = start(*RUN, folder=tmp_path)
     for number in (2, 9):
         wait_for(lambda number=number: num_events(tmp_path, "measurement") >= number, process)
         kill_one(process)
     _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    state = assert_same(tmp_path, load_state(whole / "study"))
+    state = assert_same(tmp_path, undisturbed)
     lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]
     assert len(lost) == 2
     assert all(attempt.device_seconds > 0 and attempt.reason.startswith("its process died") for attempt in lost)
 
 
 def test_a_worker_that_may_not_be_replaced_fails_its_trial_and_the_study_goes_on(tmp_path):
-    process = start(*RUN, *LONG, "-o", "resources.max_retries=0", folder=tmp_path)
+    process = start(*RUN, "-o", "training.steps_per_epoch=300", "-o", "resources.max_retries=0", folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
     kill_one(process)
     _, err = process.communicate(timeout=180)
