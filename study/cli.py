@@ -30,7 +30,7 @@ Override = Annotated[
     typer.Option("-o", "--override", metavar="KEY.PATH=VALUE", help="Set one key of the configuration."),
 ]
 Address = Annotated[str | None, typer.Option(help="A Ray cluster to use, for example `auto` or `10.0.0.1:6379`.")]
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The study's configuration.")]
+Config = Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", help="The study's configuration.")]
 Preset = Annotated[str | None, typer.Option(help="`smoke`, `demo` or `paper`, instead of a file.")]
 CohortPath = Annotated[Path | None, typer.Option("--cohort", help="A BIDS folder or a CSV manifest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
