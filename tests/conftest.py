@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,3 +10,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies first: two processes share the files, and the longest must not be left for the end."""
+    items.sort(key=lambda item: item.path.parent.name != "study")
