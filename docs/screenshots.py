@@ -1,8 +1,8 @@
-"""Takes the screenshots of docs/mlflow.md: a study in MLflow's stock UI, in a headless Chromium.
+"""Takes the screenshots of the docs in a headless Chromium: a study's report, and the study in MLflow's stock UI.
 
     python docs/screenshots.py runs/demo [--out docs/images]
 
-Starts `cov-study ui` in a folder of its own, mirrors the study there, and follows the links of the study's note.
+For MLflow it starts `cov-study ui` in a folder of its own, mirrors the study there, and follows the links of its note.
 Needs selenium, Chromium and its driver (`apt-get install chromium chromium-driver`, `pip install selenium`).
 """
 
@@ -67,15 +67,20 @@ def server(folder: Path) -> Iterator[str]:
         process.wait()
 
 
+def chromium(profile: Path) -> webdriver.Chrome:
+    """A headless Chromium with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+
 class Browser:
-    """A headless Chromium that shows pages of one MLflow server."""
+    """A Chromium that shows pages of one MLflow server."""
 
     def __init__(self, address: str, profile: Path) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        self._driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self._driver = chromium(profile)
         self._address = address
         self._driver.get(address)
         self._driver.execute_script(TIDY)
@@ -101,9 +106,38 @@ class Browser:
         self._driver.quit()
 
 
-def take(directory: Path, out: Path) -> list[Path]:
+VIEWS = {
+    "desktop": ("light", 1280, 1500, 1.0, "top"),
+    "dark": ("dark", 1280, 1500, 1.0, "cost"),
+    "phone": ("light", 390, 844, 2.0, "verdict"),
+}
+"""Theme, width and height in CSS pixels, scale, and the section at the top, of each picture of the report."""
+
+
+def take_report(directory: Path, out: Path) -> list[Path]:
+    """The pictures of the study's report."""
+    page = (directory / "report" / "index.html").as_uri()
+    pictures = []
+    with tempfile.TemporaryDirectory() as profile:
+        driver = chromium(Path(profile))
+        try:
+            for name, (theme, width, height, scale, section) in VIEWS.items():
+                feature = {"name": "prefers-color-scheme", "value": theme}
+                driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+                metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+                driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+                driver.get("about:blank")
+                driver.get(f"{page}#{section}")
+                time.sleep(1.0)  # the figures are drawn
+                pictures.append(out / f"report-{name}.png")
+                driver.save_screenshot(str(pictures[-1]))
+        finally:
+            driver.quit()
+    return pictures
+
+
+def take_mlflow(directory: Path, out: Path) -> list[Path]:
     """Mirrors the study into a server and returns the pictures taken of it."""
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as address:
         sync(directory, load_settings(environ={"MLFLOW_TRACKING_URI": address}))
         client = MlflowClient(address)
@@ -143,8 +177,10 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="folder of a finished study")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
-    for picture in take(options.study.absolute(), options.out):
-        print(picture)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for take in (take_report, take_mlflow):
+        for picture in take(options.study.absolute(), options.out):
+            print(picture)
 
 
 if __name__ == "__main__":
