@@ -1,8 +1,10 @@
 """An arm: one strategy of weighting the loss terms, as the plan and the engine see it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from search_spaces.halving import Halving
 
 Weights = Mapping[str, float]
 """Term -> weight; the weights sum to 1."""
@@ -27,11 +29,23 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Range:
+    """One dimension of a space: values between `low` and `high`, drawn by their logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """How an arm's weights are searched."""
+    """How an arm is searched."""
 
     terms: tuple[str, ...]
     budget: Budget
+    space: Mapping[str, Range] = field(default_factory=dict)
+    first_point: Callable[[Weights | None], dict[str, float]] = lambda scale: {}
+    """The parameters that a search begins with, by the terms' initial scale; None: what is known without it."""
     replicates: int = 1
     parallel: int = 4
     """Trials of one replicate in flight. It fixes what each suggestion may know (trial n knows trials 0 to
@@ -39,6 +53,8 @@ class SearchPlan:
     sampler: str = "tpe"
     sampler_options: Mapping[str, Any] | None = None
     objectives: tuple[str, ...] = ("psnr",)
+    halving: Halving | None = None
+    """Stops trials that fall behind; None trains every one to its end."""
     confirm_seeds: tuple[int, ...] = ()
     """Fresh seeds under which the incumbent is trained again."""
 

@@ -1,8 +1,13 @@
 """Which free weight mattered in a search, as Optuna estimates it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from search_spaces.learning_rate import NAME as LEARNING_RATE
 from search_spaces.tuned import BOUND
+
+if TYPE_CHECKING:
+    import optuna
 
 MIN_TRIALS = 8
 """Below this an importance says more about chance than about the weights."""
@@ -12,7 +17,8 @@ def importances(points: Sequence[Mapping[str, float]], values: Sequence[float], 
     """Importance of each parameter of a search, summing to 1, by PED-ANOVA (Watanabe, Bansal, Hutter 2023).
 
     Args:
-        points: parameters of each trial, all with the same names, inside the bounds of `search_spaces.tuned`.
+        points: parameters of each trial, all with the same names; log-ratios of weights inside the bounds of
+            `search_spaces.tuned`.
         values: the objective of each trial.
         goal: `max` or `min`.
 
@@ -27,13 +33,21 @@ def importances(points: Sequence[Mapping[str, float]], values: Sequence[float], 
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize" if goal == "max" else "minimize")
-    bounds = optuna.distributions.FloatDistribution(-BOUND, BOUND)
+    distributions = {name: _distribution(name, [point[name] for point in points]) for name in names}
     study.add_trials(
         [
-            optuna.trial.create_trial(params=dict(point), distributions=dict.fromkeys(names, bounds), value=value)
+            optuna.trial.create_trial(params=dict(point), distributions=distributions, value=value)
             for point, value in zip(points, values, strict=True)
         ]
     )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(found[name]) for name in names}
+
+
+def _distribution(name: str, values: Sequence[float]) -> "optuna.distributions.BaseDistribution":
+    import optuna
+
+    if name == LEARNING_RATE:  # its bounds are the study's own: what was tried stands for them
+        return optuna.distributions.FloatDistribution(min(values), max(values), log=True)
+    return optuna.distributions.FloatDistribution(-BOUND, BOUND)

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search_spaces.arm import Arm, Budget, SearchPlan
 from search_spaces.automatic import automatic, frozen
 from search_spaces.fixed import equal, given, single
-from search_spaces.tuned import SAMPLERS, tuned
+from search_spaces.halving import Halving, rungs
+from search_spaces.learning_rate import LearningRates, tuned_as_well
+from search_spaces.search import SAMPLERS
+from search_spaces.tuned import tuned
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.virtual import VirtualCohortConfig
 from trainables.config import TrainingConfig
@@ -44,6 +47,16 @@ class BudgetConfig(_Config):
         return self
 
 
+class PrunerConfig(_Config):
+    """Stops trials of a search that fall behind: asynchronous successive halving."""
+
+    name: Literal["asha"] = "asha"
+    min_epochs: int = Field(default=1, ge=1)
+    """Epochs before the first comparison; the next ones come after `reduction` times as many."""
+    reduction: int = Field(default=3, ge=2)
+    """Of the trials compared, the best 1 in `reduction` go on."""
+
+
 class ArmConfig(_Config):
     """One arm. Its name is its key; `strategy` says what it is, by default what its name says."""
 
@@ -65,8 +78,30 @@ class ArmConfig(_Config):
     """Strategy `tuned`: trials of one replicate in flight."""
     sampler: Literal[SAMPLERS] = "tpe"  # type: ignore[valid-type]
     sampler_options: dict[str, Any] = {}
+    pruner: PrunerConfig | None = None
+    """Strategy `tuned`: stops trials that fall behind. An arm called `tuned-asha` has one without being told."""
     objectives: tuple[Literal["psnr", "ssim", "rmse"], ...] = ()
     """Strategy `tuned`: metrics to search for; more than one gives a Pareto set. Default: the study's objective."""
+
+
+class LearningRateConfig(_Config):
+    """Tunes the learning rate in every arm of the study, between the same bounds and from the same first rate.
+
+    An arm that is searched anyway gets one dimension more within its own budget. Every other arm becomes a search
+    over the learning rate alone, and its seeds confirm the incumbent.
+    """
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    budget: BudgetConfig = BudgetConfig(trials=6)
+    """Of each arm that is not searched otherwise."""
+    sampler: Literal[SAMPLERS] = "tpe"  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LearningRateConfig":
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
 
 
 class CohortSection(_Config):
@@ -121,6 +156,8 @@ class StudyConfig(_Config):
     cohort: CohortSection = CohortSection()
     training: TrainingConfig = TrainingConfig()
     arms: dict[str, ArmConfig] = Field(min_length=1)
+    tune_learning_rate: LearningRateConfig | None = None
+    """Tune the learning rate in every arm; by default `training.learning_rate` holds in all of them."""
     resources: ResourcesConfig = ResourcesConfig()
     report: ReportConfig = ReportConfig()
 
@@ -131,6 +168,13 @@ class StudyConfig(_Config):
             raise ValueError("has an entry twice")
         return values
 
+    @field_validator("arms")
+    @classmethod
+    def _pruned_by_name(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
+        """Writes down what the name `tuned-asha` means."""
+        meant = {name: PrunerConfig() for name, arm in arms.items() if name == "tuned-asha" and arm.pruner is None}
+        return arms | {name: arms[name].model_copy(update={"pruner": pruner}) for name, pruner in meant.items()}
+
     def make_arms(self) -> list[Arm]:
         """The arms in order; `single` becomes one arm a term.
 
@@ -138,6 +182,8 @@ class StudyConfig(_Config):
             UserError: an arm asks for what does not fit.
         """
         arms = [arm for name, config in self.arms.items() for arm in self._arms_of(name, config)]
+        if self.tune_learning_rate is not None:
+            arms = [self._with_learning_rate(arm, self.tune_learning_rate) for arm in arms]
         names = [arm.name for arm in arms]
         for arm in arms:
             if arm.waits_for and arm.waits_for not in names:
@@ -171,11 +217,28 @@ class StudyConfig(_Config):
             case _:
                 return [automatic(name, self.terms, seeds=seeds, weighting=strategy, options=config.options)]
 
+    def _with_learning_rate(self, arm: Arm, tuning: LearningRateConfig) -> Arm:
+        first = self.training.learning_rate
+        if not tuning.low <= first <= tuning.high:
+            raise UserError(
+                f"tune_learning_rate: every search begins with training.learning_rate = {first:g}, which is not "
+                f"between low = {tuning.low:g} and high = {tuning.high:g}."
+            )
+        search = SearchPlan(
+            terms=arm.terms,
+            budget=Budget(**tuning.budget.model_dump()),
+            sampler=tuning.sampler,
+            objectives=(self.objective,),
+        )
+        return tuned_as_well(arm, LearningRates(low=tuning.low, high=tuning.high, first=first), search=search)
+
     def _search(self, name: str, config: ArmConfig) -> SearchPlan:
         if config.budget is None:
             raise UserError(f"arms.{name}.budget: a search needs one, for example `budget: {{trials: 12}}`.")
         if len(self.terms) < 2:
             raise UserError(f"arms.{name}: there is nothing to tune with one term; `terms` needs two or more.")
+        if len(config.objectives) > 1 and config.sampler == "cma-es":
+            raise UserError(f"arms.{name}.sampler: cma-es searches for one objective; give one, or another sampler.")
         return SearchPlan(
             terms=self.terms,
             budget=Budget(**config.budget.model_dump()),
@@ -184,8 +247,23 @@ class StudyConfig(_Config):
             sampler=config.sampler,
             sampler_options=config.sampler_options,
             objectives=config.objectives or (self.objective,),
+            halving=self._halving(name, config),
             confirm_seeds=self.seeds[: config.seeds],
         )
+
+    def _halving(self, name: str, config: ArmConfig) -> Halving | None:
+        pruner = config.pruner
+        if pruner is None:
+            return None
+        if len(config.objectives) > 1:
+            raise UserError(f"arms.{name}.objectives: a pruner compares by one objective; give one, or no pruner.")
+        epochs = rungs(pruner.min_epochs, pruner.reduction, self.training.epochs)
+        if not epochs:
+            raise UserError(
+                f"arms.{name}.pruner.min_epochs: {pruner.min_epochs} leaves nothing to save of "
+                f"training.epochs = {self.training.epochs}; lower it."
+            )
+        return Halving(rungs=epochs, reduction=pruner.reduction)
 
 
 def _strategy_of(name: str) -> str:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from search_spaces.arm import Arm, Budget, SearchPlan, Weights
-from search_spaces.tuned import WeightSearch
+from search_spaces.search import OptunaSearch
 from study.state import OPEN_STATES, Search, StudyState, Trial
 
 
@@ -23,9 +24,9 @@ class Objective:
         """As measurements name it."""
         return f"val/{self.name}"
 
-    def value(self, trial: Trial) -> float | None:
-        """Best validated value of a trial, None if it measured nothing."""
-        best = trial.best(self.key, self.goal)
+    def value(self, trial: Trial, *, until: float = math.inf) -> float | None:
+        """Best validated value of a trial in its epochs up to `until`, None if it measured nothing."""
+        best = trial.best(self.key, self.goal, until=until)
         return None if best is None else best["metrics"][self.key]
 
     def incumbent(self, trials: Sequence[Trial]) -> Trial | None:
@@ -52,13 +53,18 @@ class Replicate:
         self.arm, self.plan, self.number = arm, search, number
         self.training_seed = seed + number
         self._objective = objective
-        name = f"{arm.name}-r{number}"
-        self._search = WeightSearch(
-            search,
+        self._storage, self._goals = storage, [goals[metric] for metric in search.objectives]
+
+    @cached_property
+    def _search(self) -> OptunaSearch:
+        # Made when a point is asked for: whoever only looks at a plan does not wait for Optuna.
+        name = f"{self.arm.name}-r{self.number}"
+        return OptunaSearch(
+            self.plan,
             name=name,
-            seed=seed + number,
-            storage=storage / f"{name}.journal" if storage else None,
-            goals=[goals[metric] for metric in search.objectives],
+            seed=self.training_seed,
+            storage=self._storage / f"{name}.journal" if self._storage else None,
+            goals=self._goals,
         )
 
     def trials(self, state: StudyState) -> list[Trial]:
@@ -79,19 +85,35 @@ class Replicate:
             return None
         trials = self.trials(state)
         number = len(trials)
-        known = max(0, number - self.plan.parallel + 1)
-        if any(t.state in OPEN_STATES for t in trials[:known]) or self._over(state, trials):
+        known = trials[: self._num_known(number)]
+        if any(t.state in OPEN_STATES for t in known) or self._over(state, trials):
             return None
         key = f"{self.arm.name}-r{self.number}-t{number:03d}"
-        if number == 0:
-            return self._trial(key, number, {}, {})
-        if state.scale is None:
+        if number == 0 and self.arm.waits_for is None:
+            return self._trial(key, number, self.plan.first_point(None), {})
+        inputs = self._inputs(state)
+        if inputs is None:
             return None
-        self._catch_up(trials, state.scale)
-        params = self._search.ask(number, key, state.scale)
-        return self._trial(key, number, params, state.scale)
+        self._catch_up(trials, inputs)
+        return self._trial(key, number, self._ask(number, key, inputs), inputs)
 
-    def _trial(self, key: str, number: int, params: dict[str, Any], scale: Weights) -> Trial:
+    def _inputs(self, state: StudyState) -> Weights | None:
+        """What the arm makes its weightings from, None while it is not known: the terms' initial scale, or the mean
+        weights of the incumbent that the awaited arm's search found."""
+        if self.arm.waits_for is None:
+            return state.scale
+        awaited = state.searches.get((self.arm.waits_for, self.number))
+        if awaited is None or awaited.incumbent is None:
+            return None
+        return mean_weights(state.trials[awaited.incumbent])
+
+    def _ask(self, number: int, key: str, inputs: Weights) -> dict[str, float]:
+        def describe(params: dict[str, float]) -> dict[str, Any]:
+            return {"key": key, "weights": self.arm.make_weighting(params, inputs).get("weights")}
+
+        return self._search.ask(number, first=self.plan.first_point(inputs), describe=describe)
+
+    def _trial(self, key: str, number: int, params: dict[str, Any], inputs: Weights) -> Trial:
         return Trial(
             key=key,
             arm=self.arm.name,
@@ -100,22 +122,49 @@ class Replicate:
             replicate=self.number,
             number=number,
             params=params,
-            weighting=self.arm.make_weighting(params, scale),
+            weighting=self.arm.make_weighting(params, inputs),
             terms=list(self.plan.terms),
         )
 
-    def _catch_up(self, trials: Sequence[Trial], scale: Weights) -> None:
+    def _catch_up(self, trials: Sequence[Trial], inputs: Weights) -> None:
         """Asks and tells, in the one order there is, what the journal knows and this process does not yet."""
         for number in range(self._search.num_asked, len(trials)):
-            self._tell(trials[: max(0, number - self.plan.parallel + 1)])
-            self._search.ask(number, trials[number].key, scale)
-        self._tell(trials[: max(0, len(trials) - self.plan.parallel + 1)])
+            self._tell(trials[: self._num_known(number)])
+            self._ask(number, trials[number].key, inputs)
+        self._tell(trials[: self._num_known(len(trials))])
 
     def _tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials[self._search.num_told :]:
             best = trial.best(self._objective.key, self._objective.goal) if trial.state == "complete" else None
             values = [best["metrics"][f"val/{m}"] for m in self.plan.objectives] if best else None
-            self._search.tell(values, pruned=trial.state == "pruned")
+            reports = {rung: value for rung, value in self._at_rungs(trial).items() if value is not None}
+            self._search.tell(values, pruned=trial.state == "pruned", reports=reports)
+
+    def fallen_behind(self, state: StudyState, trial: Trial) -> int | None:
+        """The rung (epoch) at which a running trial falls behind, None while it does not.
+
+        Its rivals are the trials that its own point could know, by number. They have all ended: the verdict depends
+        on the journal alone, neither on the number of workers nor on who is fast.
+        """
+        if self.plan.halving is None:
+            return None
+        rivals = self.trials(state)[: self._num_known(trial.number or 0)]
+        values = self._at_rungs(trial)
+        for rung, value in values.items():
+            others = [v for rival in rivals if (v := self._at_rungs(rival).get(rung)) is not None]
+            if value is None or not self.plan.halving.promotes(value, others, goal=self._objective.goal):
+                return rung
+        return None
+
+    def _at_rungs(self, trial: Trial) -> dict[int, float | None]:
+        """Rung -> best validated value by then, of the rungs that a trial has reached."""
+        reached = max((m["epoch"] for m in trial.measurements), default=0)
+        rungs = self.plan.halving.rungs if self.plan.halving else ()
+        return {rung: self._objective.value(trial, until=rung) for rung in rungs if rung <= reached}
+
+    def _num_known(self, number: int) -> int:
+        """How many trials of the search have ended when trial `number` begins, whoever is fast."""
+        return max(0, number - self.plan.parallel + 1)
 
     def ending(self, state: StudyState) -> Search | None:
         """How the search ended, once its budget is spent and its last trial is done."""
@@ -125,8 +174,9 @@ class Replicate:
         reason = self._over(state, trials)
         if reason is None:
             return None
-        if state.scale is not None:
-            self._catch_up(trials, state.scale)
+        inputs = self._inputs(state)
+        if inputs is not None:
+            self._catch_up(trials, inputs)
             self._tell(trials)
         incumbent = self._objective.incumbent(trials)
         return Search(
@@ -160,7 +210,9 @@ class Replicate:
         incumbent = self._objective.incumbent(trials)
         if budget.stop_when_beaten is not None and incumbent is not None:
             sign = 1 if self._objective.goal == "max" else -1
-            values = [self._objective.value(t) or 0.0 for t in done]
+            # Of a reference that is itself searched, the best trial counts.
+            judged = [t for t in done if t.role != "search"] or [self._objective.incumbent(done) or done[0]]
+            values = [self._objective.value(t) or 0.0 for t in judged]
             gain = sign * ((self._objective.value(incumbent) or 0.0) - sum(values) / len(values))
             if gain > budget.stop_when_beaten:
                 return f"the incumbent beats {budget.reference} by more than {budget.stop_when_beaten:g} on validation"
@@ -206,6 +258,13 @@ class Plan:
             self._singles(state),
         ]
         return next((trial for source in candidates for trial in source), None)
+
+    def fallen_behind(self, state: StudyState, key: str) -> int | None:
+        """The epoch at which a running trial has fallen behind the others of its search; None if it goes on."""
+        trial = state.trials[key]
+        searched = {(replicate.arm.name, replicate.number): replicate for replicate in self.replicates}
+        replicate = searched.get((trial.arm, trial.replicate or 0)) if trial.role == "search" else None
+        return replicate.fallen_behind(state, trial) if replicate else None
 
     def endings(self, state: StudyState) -> list[Search]:
         """Searches that are over and not yet written down as such."""

@@ -34,8 +34,9 @@ def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-class Recorder(tune.Callback):
-    """Writes events; the journal's listeners keep `state` up to date.
+class Recorder(tune.Callback, tune.Stopper):
+    """Writes events; the journal's listeners keep `state` up to date. As Ray's stopper it is asked first what to make
+    of a result: it writes it down and says whether the trial ends here.
 
     Ray aborts an experiment when a callback raises. That is the one way out of its loop, and is used for stopping.
 
@@ -82,12 +83,18 @@ class Recorder(tune.Callback):
         """An attempt begins. When it took its device is known with its first measurement."""
         self._start(_key(trial))
 
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Writes down what a trial measured. True if the trial is to end: it has fallen behind in its search."""
+        self._result(result)
+        return self._outcomes.get(result["key"], {}).get("state") == "pruned"
+
+    def stop_all(self) -> bool:
+        """Never: a study that must stop does so at the end of a step."""
+        return False
+
     @_guarded
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Measurements, and perhaps the outcome."""
-        key = _key(trial)
+    def _result(self, result: dict[str, Any]) -> None:
+        key = result["key"]
         record = self._state.trials[key]
         attempt = record.attempts[-1].number
         heard_of = {m["epoch"] for m in record.measurements if m["attempt"] < attempt}
@@ -99,6 +106,9 @@ class Recorder(tune.Callback):
         outcome = result["outcome"]
         if outcome:
             self._outcomes[key] = outcome | {"cost": result.get("cost")}
+        elif (epoch := self._plan.fallen_behind(self._state, key)) is not None:
+            reason = f"behind the others after {epoch} epoch(s)"
+            self._outcomes[key] = {"state": "pruned", "reason": reason, "cost": result.get("cost")}
         if "stop" in outcome:
             self.stopped = outcome["stop"]
 
@@ -108,7 +118,7 @@ class Recorder(tune.Callback):
         key = _key(trial)
         if self._state.trials[key].state != "running":
             return
-        self._end(key, **self._outcomes.pop(key, {"state": "pruned"}))
+        self._end(key, **self._outcomes.pop(key))
 
     @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

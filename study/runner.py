@@ -186,7 +186,9 @@ def run_trials(
             tune_config=tune.TuneConfig(
                 search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors
             ),
-            run_config=tune.RunConfig(name="trials", storage_path=str(scratch), callbacks=[recorder], verbose=0),
+            run_config=tune.RunConfig(
+                name="trials", storage_path=str(scratch), callbacks=[recorder], stop=recorder, verbose=0
+            ),
         ).fit()
 
     try:

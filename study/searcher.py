@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from search_spaces.learning_rate import NAME as LEARNING_RATE
 from study.journal import Journal
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState, Trial
@@ -100,5 +101,6 @@ def task(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "terms": trial.terms,
         "weighting": trial.weighting,
+        "training": {name: trial.params[name] for name in (LEARNING_RATE,) if name in trial.params},
         "keep_model": trial.role != "search",
     }

@@ -3,6 +3,7 @@
 Pure data. The searcher's memory, the ledger, MLflow's runs and the report are all derived from a `StudyState`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,9 +76,10 @@ class Trial:
             return None
         return self.attempts[-1].ended
 
-    def best(self, metric: str, goal: str) -> dict[str, Any] | None:
-        """The measurement with the best finite `metric` (`goal` is `max` or `min`), None if there is none."""
-        measured = [m for m in self.measurements if m["metrics"].get(metric) is not None]
+    def best(self, metric: str, goal: str, *, until: float = math.inf) -> dict[str, Any] | None:
+        """The measurement up to epoch `until` with the best finite `metric` (`goal` is `max` or `min`), None if there
+        is none."""
+        measured = [m for m in self.measurements if m["epoch"] <= until and m["metrics"].get(metric) is not None]
         if not measured:
             return None
         return (max if goal == "max" else min)(measured, key=lambda m: m["metrics"][metric])

@@ -63,7 +63,7 @@ class Synthesis(tune.Trainable):
             energy=energy_counter(device, settings["share"]),
         )
         training = Training(
-            TrainingConfig(**settings["training"]),
+            TrainingConfig(**settings["training"] | trial["training"]),
             self._cohort,
             terms=trial["terms"],
             weighting=make_weighting(trial["weighting"], len(trial["terms"]), seed=trial["seed"]),
@@ -73,19 +73,20 @@ class Synthesis(tune.Trainable):
             device=device,
         )
         self._initial_losses = training.initial_losses(settings["terms"])
-        # Measurements of an earlier attempt that were perhaps never heard of come with the next result.
         training.resume(self._directory)
         self._training = training
         self._meter.end_setup()
 
     def step(self) -> dict[str, Any]:
         """One epoch; after the last, the test. A failure is a result too, so that the actor lives on."""
-        if not self._outcome:
+        unheard = self._training is not None and len(self._training.measurements) > self._num_reported
+        # After a resume, what an earlier attempt measured is told before anything is trained: the study may stop there.
+        if not self._outcome and not unheard:
             try:
                 self._advance()
             except Exception as error:
                 self._outcome = _failed(error)
-        result: dict[str, Any] = {"done": bool(self._outcome), "outcome": self._outcome}
+        result: dict[str, Any] = {"key": self._trial["key"], "done": bool(self._outcome), "outcome": self._outcome}
         if self._training is not None:
             measurements = self._training.measurements[self._num_reported :]
             self._num_reported += len(measurements)

@@ -100,7 +100,7 @@ def cost_ratio(candidate: ArmEvidence, reference: ArmEvidence) -> CostRatio | No
         num_trials=num_trials,
         value=search / float(trainings.mean()),
         interval=log_ratio_interval(costs, trainings, count=num_trials),
-        with_confirmations=(search + confirmation) / candidate.cost["training"] if confirmation else None,
+        with_confirmations=(search + confirmation) / candidate.cost["total"] if confirmation else None,
     )
 
 
@@ -201,10 +201,7 @@ Mark = tuple[float, float]
 
 def arm_mark(arm: ArmEvidence, metric: str, split: str = "test") -> Mark | None:
     """Where an arm stands: one training, or one search, and the mean of its seeds; None if either is unknown."""
-    if arm.role == "tuned":
-        costs = [float(search.costs.sum()) for search in arm.searches]
-    else:
-        costs = arm.training_costs().tolist()
+    costs = [float(search.costs.sum()) for search in arm.searches] or arm.training_costs().tolist()
     quality = mean(arm.scores["mask"][metric]) if split == "test" else mean(arm.validation[metric])
     if quality is None or not sum(costs) > 0:
         return None

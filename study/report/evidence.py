@@ -81,7 +81,11 @@ class ArmEvidence:
         return [trial for trial in self.trials if trial.state == "complete"]
 
     def training_costs(self) -> Floats:
-        """Device-seconds of each training that needs no search (seeds,), the cost of failed ones shared out."""
+        """Device-seconds that each judged run took to get (runs,): its search, or its training alone where the arm
+        needs no search, the cost of failed ones shared out."""
+        if self.searches:
+            paid_for = {search.replicate: float(search.costs.sum()) for search in self.searches}
+            return np.array([paid_for[run.replicate or 0] for run in self.judged])
         done = [t.device_seconds for t in self.trials if t.role == "single" and t.state == "complete"]
         wasted = sum(t.device_seconds for t in self.trials if t.role == "single" and t.state == "failed")
         return np.array(done) + (wasted / len(done) if done else 0.0)
@@ -212,7 +216,7 @@ def _arm(
 
 def _exchangeable(state: StudyState, name: str) -> bool:
     settings = ((state.info.get("config") or {}).get("arms") or {}).get(name) or {}
-    return settings.get("sampler") == "random"
+    return settings.get("sampler") == "random" and not settings.get("pruner")
 
 
 def _searches(state: StudyState, arm: str, trials: list[Trial], objective: str) -> list[SearchEvidence]:

@@ -119,8 +119,10 @@ def _cost(findings: Findings) -> str:
         low, high = (times(end).removesuffix(" ×") for end in (ratio.interval.low, ratio.interval.high))
         interval = f" (95 % CI {low} to {high})"
     trials = count(round(ratio.num_trials), "trial")
+    # Where the learning rate is tuned, the automatic arm is searched as well.
+    one = "One search for the learning rate" if evidence.candidate.searches else "One training"
     return (
-        f"One training of {spoken(evidence.candidate)} cost {seconds(ratio.training)} of device time, one search for "
+        f"{one} of {spoken(evidence.candidate)} cost {seconds(ratio.training)} of device time, one search for "
         f"{spoken(evidence.reference)} ({trials}) {seconds(ratio.search)}: {times(ratio.value)} as much{interval}."
     )
 

@@ -57,6 +57,15 @@ def test_goals_are_those_of_the_metrics():
         ({"training": {"epoch": 3}}, "unknown key `training.epoch`; did you mean 'epochs'?"),
         ({"training": {"epochs": "many"}}, "`training.epochs`: input should be a valid integer"),
         ({"training": {"epochs": 0}}, "`training.epochs`: input should be greater than or equal to 1 (got 0)."),
+        ({"tune_learning_rate": {"low": 1e-2, "high": 1e-4}}, "`tune_learning_rate`: low must be below high."),
+        (
+            {"tune_learning_rate": {"low": 1e-5, "high": 1e-4}},
+            "begins with training.learning_rate = 0.003, which is not",
+        ),
+        (
+            {"arms": {"tuned": {"budget": {"trials": 2}, "sampler": "cma-es", "objectives": ["psnr", "ssim"]}}},
+            "arms.tuned.sampler: cma-es searches for one objective",
+        ),
         ({"arms": {"tuned": {}}}, "arms.tuned.budget: a search needs one"),
         ({"arms": {"tuned": {"budget": {}}}}, "`arms.tuned.budget`: give at least one of trials"),
         (

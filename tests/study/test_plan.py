@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.searcher import task
 from tests.study.walk import SCALE, Walk, config
 
 TUNED = {"tuned": {"budget": {"trials": 8}, "seeds": 2}, "cov": {"seeds": 2}}
@@ -33,7 +34,7 @@ def test_searches_come_first_and_no_worker_idles_while_anything_can_run():
     assert walk.order[1] == "equal-s1"
     while len(walk.order) < walk.plan.num_trials:
         assert sum(trial.state == "running" for trial in walk.state.trials.values()) == 2
-        walk.end_one()
+        walk.step_one()
         walk.start_all()
     assert walk.order[-1].startswith("single-")
 
@@ -48,6 +49,53 @@ def test_a_search_is_the_same_however_many_workers_and_whoever_ends_first(worker
     assert {k: t.weighting for k, t in alone.trials.items()} == {k: t.weighting for k, t in many.trials.items()}
 
 
+RATES = {"low": 1e-4, "high": 1e-2, "budget": {"trials": 4}}
+ASHA = {"tuned-asha": {"budget": {"trials": 12}, "parallel": 3, "pruner": {"min_epochs": 1, "reduction": 2}}, "cov": {}}
+
+
+def course(state) -> dict:
+    """How far each trial came, and from where."""
+    return {k: (t.state, t.params, len(t.measurements)) for k, t in state.trials.items()}
+
+
+@settings(max_examples=10, deadline=None)
+@given(workers=st.integers(1, 6), seed=st.integers(0, 1000), stop=st.integers(1, 20))
+def test_who_falls_behind_depends_neither_on_the_workers_nor_on_who_is_fast_nor_on_a_new_start(workers, seed, stop):
+    alone = course(Walk(config(arms=ASHA), workers=1, epochs=8).run())
+    walk = Walk(config(arms=ASHA), workers=workers, seed=seed, epochs=8)
+    walk.start_all()
+    for _ in range(stop):
+        walk.step_one()
+        walk.start_all()
+    walk.plan = Walk(config(arms=ASHA)).plan  # a new process: nothing but the state survives
+    assert course(walk.run()) == alone
+
+
+def test_a_pruned_trial_frees_its_worker_is_charged_and_told_to_optuna(tmp_path):
+    state = Walk(config(arms=ASHA), folder=tmp_path, epochs=8).run()
+    search = [t for t in state.of_arm("tuned-asha") if t.role == "search"]
+    pruned = [t for t in search if t.state == "pruned"]
+    assert 3 <= len(pruned) <= 10
+    # Rungs after epochs 1, 2 and 4; whoever passed them all is trained to the end.
+    assert {len(t.measurements) for t in pruned} <= {1, 2, 4}
+    assert {len(t.measurements) for t in search if t.state == "complete"} == {8}
+    assert all(t.device_seconds > 0 for t in pruned)
+    assert state.trials[state.searches["tuned-asha", 0].incumbent].state == "complete"
+    told = optuna_study(tmp_path, "tuned-asha-r0").trials
+    assert [trial.state.name.lower() for trial in told] == [t.state for t in search]
+    assert told[0].intermediate_values == {epoch: best_until(search[0], epoch) for epoch in (1, 2, 4)}
+
+
+def best_until(trial, epoch: int) -> float:
+    return max(m["metrics"]["val/psnr"] for m in trial.measurements if m["epoch"] <= epoch)
+
+
+def optuna_study(folder, name: str) -> optuna.Study:
+    path = folder / "optuna" / f"{name}.journal"
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.load_study(study_name=name, storage=storage)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cma-es"])
 def test_a_search_taken_up_in_the_middle_goes_on_as_if_nothing_had_happened(sampler):
     arms = {"tuned": {"budget": {"trials": 9}, "sampler": sampler}}
@@ -55,7 +103,7 @@ def test_a_search_taken_up_in_the_middle_goes_on_as_if_nothing_had_happened(samp
     halves = Walk(config(arms=arms), workers=2)
     halves.start_all()
     for _ in range(5):
-        halves.end_one()
+        halves.step_one()
         halves.start_all()
     again = Walk(config(arms=arms), workers=2)  # a new process: nothing but the state survives
     halves.plan = again.plan
@@ -63,12 +111,67 @@ def test_a_search_taken_up_in_the_middle_goes_on_as_if_nothing_had_happened(samp
     assert {k: t.params for k, t in state.trials.items()} == {k: t.params for k, t in whole.trials.items()}
 
 
+def test_the_learning_rate_is_tuned_in_every_arm_alike_or_in_none():
+    arms = {"single": {}, "equal": {}, "tuned": {"budget": {"trials": 8}, "seeds": 2}, "cov": {"seeds": 3}}
+    state = Walk(config(arms=arms, tune_learning_rate=RATES)).run()
+    spaces = {}
+    for arm in ("single-l1", "equal", "tuned", "cov"):
+        search = [t for t in state.of_arm(arm) if t.role == "search"]
+        rates = [t.params["learning_rate"] for t in search]
+        assert rates[0] == config().training.learning_rate
+        assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+        assert len(set(rates)) == len(search) == (8 if arm == "tuned" else 4)
+        incumbent = state.trials[state.searches[arm, 0].incumbent]
+        confirmations = [t for t in state.of_arm(arm) if t.role == "confirmation"]
+        assert [t.params for t in confirmations] == [incumbent.params] * len(confirmations)
+        spaces[arm] = (set(search[1].params), [t.seed for t in confirmations])
+    ratios = {f"log_ratio/{term}" for term in ("ssim", "gradient", "frequency")}
+    assert spaces == {
+        "single-l1": ({"learning_rate"}, [1]),
+        "equal": ({"learning_rate"}, [1]),
+        "cov": ({"learning_rate"}, [1, 2, 3]),
+        "tuned": ({"learning_rate"} | ratios, [1, 2]),
+    }
+    assert {t.weighting["name"] for t in state.of_arm("cov")} == {"cov"}
+    assert state.trials["tuned-r0-t000"].weighting == {"name": "equal"}
+    assert task(search[1])["training"] == {"learning_rate": search[1].params["learning_rate"]}
+    assert not any("learning_rate" in t.params for t in Walk(config(arms=arms)).run().trials.values())
+
+
+@settings(max_examples=5, deadline=None)
+@given(workers=st.integers(1, 6), seed=st.integers(0, 1000))
+def test_frozen_weights_whose_rate_is_tuned_are_those_of_the_incumbent(workers, seed):
+    arms = {"cov-frozen": {"seeds": 2}, "cov": {}}
+    walk = Walk(config(arms=arms, tune_learning_rate=RATES), workers=workers, seed=seed)
+    state = walk.run()
+    assert walk.order.index("cov-frozen-r0-t000") > walk.order.index("cov-r0-t003")
+    assert {str(t.weighting) for t in state.of_arm("cov-frozen")} == {str({"name": "fixed", "weights": [0.25] * 4})}
+    assert len(keys(state, "cov-frozen")) == 6
+    alone = Walk(config(arms=arms, tune_learning_rate=RATES), workers=1).run()
+    assert {k: t.params for k, t in state.trials.items()} == {k: t.params for k, t in alone.trials.items()}
+
+
+def test_two_objectives_give_a_pareto_set_and_the_studys_own_objective_picks_the_incumbent(tmp_path):
+    arms = {"tuned": {"budget": {"trials": 20}, "objectives": ["psnr", "ssim"]}}
+    state = Walk(config(arms=arms), folder=tmp_path).run()
+    search = [t for t in state.of_arm("tuned") if t.role == "search"]
+    points = {t.key: tuple(t.measurements[0]["metrics"][f"val/{m}"] for m in ("psnr", "ssim")) for t in search}
+    study = optuna_study(tmp_path, "tuned-r0")
+    assert {t.user_attrs["key"]: tuple(t.values) for t in study.trials} == points
+    front = {
+        key
+        for key, (psnr, ssim) in points.items()
+        if not any(p >= psnr and s >= ssim and (p, s) != (psnr, ssim) for p, s in points.values())
+    }
+    assert {t.user_attrs["key"] for t in study.best_trials} == front
+    assert 1 < len(front) < 20
+    assert state.searches["tuned", 0].incumbent == max(points, key=lambda key: points[key][0])
+
+
 def test_the_first_point_weighs_equally_and_optuna_knows_it(tmp_path):
     state = Walk(config(arms=TUNED), folder=tmp_path).run()
     assert state.trials["tuned-r0-t000"].weighting == {"name": "equal"}
-    path = tmp_path / "optuna" / "tuned-r0.journal"
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    study = optuna.load_study(study_name="tuned-r0", storage=storage)
+    study = optuna_study(tmp_path, "tuned-r0")
     assert [trial.user_attrs["key"] for trial in study.trials] == keys(state, "tuned-r0-t")
     assert study.trials[0].user_attrs["weights"] == pytest.approx([0.25] * 4)
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,18 @@ def test_every_file_of_the_contract_is_there(smoke):
     assert study["config"]["name"] == "smoke"
     assert study["tracking"]["uri"].startswith("sqlite:///")
     assert {"torch", "ray", "optuna"} <= set(study["versions"])
+
+
+def test_status_answers_without_what_only_a_running_study_needs(smoke):
+    directory, _ = smoke
+    heavy = {"torch", "ray", "mlflow", "optuna", "monai", "pandas"}
+    code = (
+        "import sys; from pathlib import Path; from study.status import show_status; "
+        f"show_status(Path({str(directory)!r})); sys.exit(str({heavy} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "set()\n"
+    assert "smoke: finished" in done.stdout
 
 
 def test_the_csv_files_say_what_the_journal_says(smoke):

@@ -21,11 +21,12 @@ def config(**changes) -> StudyConfig:
     return validate(DEMO | changes, "test")
 
 
-def quality(trial: Trial) -> float:
-    """A PSNR that is a smooth function of the weights alone."""
+def quality(trial: Trial, epoch: int = 1) -> float:
+    """A PSNR that is a smooth function of the weights, and of the epoch, in which curves cross."""
     weights = trial.weighting.get("weights") or [1 / len(trial.terms)] * len(trial.terms)
     distance = sum((w - BEST[t]) ** 2 for w, t in zip(weights, trial.terms, strict=True))
-    return 25 - 5 * math.sqrt(distance)
+    rate = math.log10(trial.params.get("learning_rate", 1e-3) / 1e-3)
+    return 25 - 5 * math.sqrt(distance) - rate**2 + random.Random(f"{trial.key} {epoch}").uniform(0, 0.5) * (epoch > 1)
 
 
 class Walk:
@@ -36,6 +37,7 @@ class Walk:
         workers: trials at a time.
         seed: of the order in which trials end and of how long they take.
         fail: keys of trials that fail.
+        epochs: of each trial.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class Walk:
         workers: int = 2,
         seed: int = 0,
         fail: tuple[str, ...] = (),
+        epochs: int = 1,
         folder: Path | None = None,
     ) -> None:
         self.plan = make_plan(config, folder)
         self.state = StudyState(info={"objective": "val/psnr", "goal": "max"})
-        self.workers, self.fail = workers, fail
+        self.workers, self.fail, self.epochs = workers, fail, epochs
         self._random = random.Random(seed)
         self.now = 0.0
         self.order: list[str] = []
@@ -72,8 +75,8 @@ class Walk:
             self.event("trial", trial=trial.key, **{name: getattr(trial, name) for name in fields})
             self.event("attempt_started", trial=trial.key, attempt=1, started=self.now, share=1)
 
-    def end_one(self) -> None:
-        """One running trial ends."""
+    def step_one(self) -> None:
+        """One running trial trains an epoch, and ends if it was the last one."""
         running = [t for t in self.state.trials.values() if t.state == "running"]
         trial = self._random.choice(running)
         self.now += self._random.uniform(1, 10)
@@ -83,18 +86,23 @@ class Walk:
             self.event("attempt_ended", trial=trial.key, state="failed", reason="NaN")
             return
         seconds = self.now - trial.attempts[-1].started
+        epoch = len(trial.measurements) + 1
         weights = trial.weighting.get("weights") or [1 / len(trial.terms)] * len(trial.terms)
         self.event(
-            "measurement", trial=trial.key, attempt=1, epoch=1, step=1, metrics={"val/psnr": quality(trial)},
+            "measurement", trial=trial.key, attempt=1, epoch=epoch, step=epoch,
+            metrics={"val/psnr": quality(trial, epoch), "val/ssim": 0.9 - 0.1 * weights[0]},
             weights=dict(zip(trial.terms, weights, strict=True)), cost={"device_seconds": seconds},
             device={"name": "cpu", "uuid": None, "node": "here"},
         )  # fmt: skip
-        self.event("attempt_ended", trial=trial.key, state="complete")
+        if epoch == self.epochs:
+            self.event("attempt_ended", trial=trial.key, state="complete")
+        elif self.plan.fallen_behind(self.state, trial.key) is not None:
+            self.event("attempt_ended", trial=trial.key, state="pruned")
 
     def run(self) -> StudyState:
         """To the end."""
         self.start_all()
         while not self.plan.exhausted(self.state) or any(t.state in OPEN_STATES for t in self.state.trials.values()):
-            self.end_one()
+            self.step_one()
             self.start_all()
         return self.state
