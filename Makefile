@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: study test check bench clean
+.PHONY: study test check audit bench docs dist tutorial clean
 
 study: $(VENV)/study
 	$(BIN)/cov-study run --preset demo --out $(OUT)
@@ -17,6 +17,21 @@ check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
+
+audit: $(VENV)/dev
+	$(BIN)/python .ci/audit.py
+
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The source archive, and the wheel made of it.
+dist: $(VENV)/dev
+	$(BIN)/python -m build --no-isolation
+
+# The tutorial, word for word, in a fresh virtual environment; minutes, most of them installation.
+tutorial: $(VENV)/dev
+	$(BIN)/python tests/docs/tutorial.py
 
 bench: $(VENV)/dev
 	$(BIN)/python tests/benchmarks/bench_demo.py
@@ -33,4 +48,4 @@ $(VENV)/dev: $(VENV)/study
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
