@@ -32,11 +32,15 @@ class BudgetConfig(_Config):
     """When one replicate of a search is over: at whichever limit comes first."""
 
     trials: int | None = Field(default=None, ge=1)
+    """Trainings of the search."""
     device_hours: float | None = Field(default=None, gt=0)
+    """Device-hours paid for."""
     wall_hours: float | None = Field(default=None, gt=0)
+    """Since the first trial began."""
     times_cov: float | None = Field(default=None, gt=0)
     """Multiples of the paid cost of one training of `reference`."""
     reference: str = "cov"
+    """The arm that `times_cov` and `stop_when_beaten` compare with."""
     stop_when_beaten: float | None = None
     """Stop once the incumbent's validation objective beats the reference's by this much."""
 
@@ -77,7 +81,9 @@ class ArmConfig(_Config):
     parallel: int = Field(default=4, ge=1)
     """Strategy `tuned`: trials of one replicate in flight."""
     sampler: Literal[SAMPLERS] = "tpe"  # type: ignore[valid-type]
+    """Strategy `tuned`: Optuna's, see the page on searches."""
     sampler_options: dict[str, Any] = {}
+    """Arguments of that sampler."""
     pruner: PrunerConfig | None = None
     """Strategy `tuned`: stops trials that fall behind. An arm called `tuned-asha` has one without being told."""
     objectives: tuple[Literal["psnr", "ssim", "rmse"], ...] = ()
@@ -119,11 +125,13 @@ class ResourcesConfig(_Config):
     workers: int | None = Field(default=None, ge=1)
     """Trials at a time; by default as many as the cluster holds."""
     cpus_per_trial: float = Field(default=1, gt=0)
+    """More than one seldom helps."""
     gpus_per_trial: float | Literal["auto"] = "auto"
     """A whole number or a fraction of 1; `auto` is 1 where the cluster has GPUs, else 0."""
     max_retries: int = Field(default=2, ge=0)
     """How often a trial whose process died is tried again, from its checkpoint."""
     reuse_actors: bool = True
+    """Keep a trial's process for the next trial, which saves seconds and changes no number."""
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -146,6 +154,7 @@ class StudyConfig(_Config):
     """The whole comparison."""
 
     name: str = Field(default="study", min_length=1, pattern=r"^[\w .+-]+$")
+    """Of the study; its folder is runs/<name> unless --out says otherwise."""
     seed: int = Field(default=0, ge=0)
     """Of the searches: training seed and sampler seed of replicate r are seed + r."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
@@ -153,6 +162,7 @@ class StudyConfig(_Config):
     objective: Literal["psnr", "ssim", "rmse"] = "psnr"
     """Validation metric that selects models, trials and incumbents in all arms."""
     terms: tuple[str, ...] = Field(default=("l1", "ssim", "gradient", "frequency"), min_length=1)
+    """The losses, in the order of the weights."""
     cohort: CohortSection = CohortSection()
     training: TrainingConfig = TrainingConfig()
     arms: dict[str, ArmConfig] = Field(min_length=1)

@@ -15,11 +15,15 @@ class Augmentation(BaseModel):
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     """Mirrors columns: left and right in axial and coronal slices."""
     affine_probability: float = Field(default=0.5, ge=0, le=1)
+    """Rotates, shifts and scales."""
     rotate_degrees: float = Field(default=5.0, ge=0, le=180)
+    """At most, either way."""
     translate_voxels: float = Field(default=3.0, ge=0)
+    """At most, either way."""
     scale: float = Field(default=0.05, ge=0, lt=1)
     """Size changes by a factor within 1 +- scale."""
     intensity_probability: float = Field(default=0.5, ge=0, le=1)
+    """Brightens or darkens."""
     intensity: float = Field(default=0.1, ge=0, lt=1)
     """Intensities of source and target change by one factor within 1 +- intensity."""
 
@@ -35,20 +39,27 @@ class CohortConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source_pattern: str = "acq-early_ce-gadobutrol_T1w"
+    """What is known."""
     target_pattern: str = "acq-delayed_ce-gadobutrol_T1w"
+    """What is predicted."""
     mask_pattern: str = "label-brain_mask"
+    """Brain mask; without one the foreground is taken."""
     lesion_pattern: str = "label-lesion_mask"
+    """Lesion mask, where there is one: scored by itself."""
     resample: bool = False
     """Bring targets and masks on another grid to the grid of the source, instead of refusing them."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Percentiles of the source inside the mask that become 0 and 1; the target gets the same scale."""
     axis: Axis = "axial"
+    """Across which volumes are sliced."""
     neighbours: int = Field(default=0, ge=0, le=8)
     """Neighbouring slices on each side that join a slice as channels (2.5-D): 1 + 2 * neighbours channels."""
     num_train: int | None = Field(default=None, ge=1)
+    """Subjects to learn from."""
     num_validation: int | None = Field(default=None, ge=1)
+    """Subjects that select weights and models."""
     num_test: int | None = Field(default=None, ge=1)
-    """Subjects in a split; None takes its share of 60, 10 and 30 %, or all that the `split` column names."""
+    """Subjects that judge. In each split, None takes its share of 60, 10 and 30 %, or all that the `split` column names."""
     seed: int = Field(default=0, ge=0)
     """Seed of the split."""
     pseudonyms: bool = True
