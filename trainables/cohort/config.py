@@ -59,7 +59,7 @@ class CohortConfig(BaseModel):
     num_validation: int | None = Field(default=None, ge=1)
     """Subjects that select weights and models."""
     num_test: int | None = Field(default=None, ge=1)
-    """Subjects that judge. In each split, None takes its share of 60, 10 and 30 %, or all that the `split` column names."""
+    """Subjects that judge. In each split None is its share of 60, 10 and 30 %, or all that the `split` column names."""
     seed: int = Field(default=0, ge=0)
     """Seed of the split."""
     pseudonyms: bool = True
