@@ -1,5 +1,6 @@
 """A training's own checkpoint: written beside and renamed, the one before kept in case the newest is damaged."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -7,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
+from trainables.errors import UserError
+
 NEWEST, BEFORE = "state.pt", "state.before.pt"
+MODEL, CARD = "model.safetensors", "model.json"
+"""A kept model's weights, and what they are good for."""
 
 
 def save_state(directory: Path, state: Mapping[str, Any]) -> None:
@@ -49,6 +55,26 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     beside = path.with_suffix(".tmp")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside, metadata)
     os.replace(beside, path)
+
+
+def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    """Reads safetensors whose SHA-256 is known. Raises UserError if the file is missing or damaged."""
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore it, or train again") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged ({error}); restore it, or train again") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(f"{path}: damaged or changed (its SHA-256 is another); restore it, or train again")
+    return tensors
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_json(path: Path, value: Any) -> None:

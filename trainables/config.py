@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trainables.cohort.config import Augmentation
 
+Precision = Literal["fp32", "bf16", "auto"]
+
 
 class NetworkConfig(BaseModel):
     """A generator by name, with its size."""
@@ -36,7 +38,7 @@ class TrainingConfig(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0)
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Precision = "fp32"
     """`auto` is bf16 autocast where the GPU has it, else fp32."""
     masked_losses: bool = False
     """Compute the losses inside the mask only; by default the whole cropped image counts."""

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.checkpoint import load_state, save_json, save_state, save_tensors
+from trainables.checkpoint import CARD, MODEL, digest_of, load_state, save_json, save_state, save_tensors
 from trainables.cohort import PreparedCohort, PreparedSubject
 from trainables.cohort.config import Augmentation
 from trainables.cohort.sample import sample_slice
 from trainables.config import TrainingConfig
+from trainables.inference import autocast, predict
 from trainables.losses import LossTerms
 from trainables.meter import Cost, Meter
 from trainables.metrics import METRICS, score_volume
@@ -199,12 +200,7 @@ class Training:
                 group["lr"] = rate
 
     def _autocast(self) -> torch.autocast:
-        bf16 = self.config.precision == "bf16" or (
-            self.config.precision == "auto"
-            and self.device.type == "cuda"
-            and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+        return autocast(self.device, self.config.precision)
 
     # --- data ---------------------------------------------------------------------------------------------------
 
@@ -220,15 +216,14 @@ class Training:
 
     def predict(self, subject: PreparedSubject) -> Tensor:
         """The synthesised volume of a prepared subject, (D, H, W) in normalised units."""
-        self.network.eval()
-        rows = np.arange(subject.start, subject.stop)
-        size = self.config.eval_batch_size
-        with torch.inference_mode(), self._autocast():
-            parts = [
-                self.network(torch.from_numpy(self.cohort.inputs(rows[i : i + size])).to(self.device)).float()
-                for i in range(0, len(rows), size)
-            ]
-        return torch.cat(parts).squeeze(1)
+        return predict(
+            self.network.eval(),
+            self.cohort.inputs,
+            np.arange(subject.start, subject.stop),
+            batch_size=self.config.eval_batch_size,
+            precision=self.config.precision,
+            device=self.device,
+        )
 
     def validate(self) -> dict[str, float]:
         """Each metric in mask, mean over the validation subjects."""
@@ -249,8 +244,8 @@ class Training:
             scores, slices = self.test()
             directory.mkdir(parents=True, exist_ok=True)
             if keep_model:
-                save_tensors(directory / "model.safetensors", self._best)
-                save_json(directory / "model.json", self._card())
+                save_tensors(directory / MODEL, self._best)
+                save_json(directory / CARD, self._card() | {"sha256": digest_of(directory / MODEL)})
                 save_tensors(directory / "slices.safetensors", {"prediction": slices})
             save_json(directory / "scores.json", scores)
         return scores
@@ -260,6 +255,8 @@ class Training:
         return {
             "network": self.config.network.model_dump(mode="json"),
             "in_channels": self._in_channels,
+            "precision": self.config.precision,
+            "batch_size": self.config.eval_batch_size,
             "terms": list(self.losses.names),
             "seed": self.seed,
             "best_epoch": self.best_epoch,

@@ -58,9 +58,7 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
     Raises:
         UserError: nothing fits, or participants.tsv cannot be followed.
     """
-    files: dict[str, list[_File]] = defaultdict(list)
-    for file in _walk(root):
-        files[f"sub-{file.name.entities['sub']}"].append(file)
+    files = _by_subject(root)
     patterns = {
         "source": _Name.parse(config.source_pattern),
         "target": _Name.parse(config.target_pattern),
@@ -98,6 +96,31 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
     return Cohort(root=root, subjects=tuple(subjects), problems=tuple(problems))
 
 
+def find_sources(root: Path, config: CohortConfig) -> list[tuple[Path, Path | None]]:
+    """The sources of a BIDS tree, whether or not they have targets, each with its mask if there is one.
+
+    Raises:
+        UserError: nothing fits, or two files can be the same image.
+    """
+    files = _by_subject(root)
+    patterns = {"source": _Name.parse(config.source_pattern), "mask": _Name.parse(config.mask_pattern)}
+    found = [
+        (roles["source"], roles.get("mask"))
+        for name in sorted(files)
+        for _, roles in _pair(name, files[name], patterns, config)
+    ]
+    if not found:
+        raise UserError(f"{root}: no source found; looked for sub-*_{config.source_pattern}.nii[.gz]")
+    return found
+
+
+def _by_subject(root: Path) -> dict[str, list[_File]]:
+    files: dict[str, list[_File]] = defaultdict(list)
+    for file in _walk(root):
+        files[f"sub-{file.name.entities['sub']}"].append(file)
+    return files
+
+
 def _walk(root: Path) -> Iterator[_File]:
     """Images of the subjects: the tree's own first, then those of its derivatives."""
     for top in (root, *sorted((root / "derivatives").glob("*"))):
@@ -117,14 +140,19 @@ def _refuse_folder(error: OSError) -> None:
 def _pair(
     subject: str, files: list[_File], patterns: dict[str, _Name], config: CohortConfig
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Pairs the files of one subject: a source and a target of the same session and run, and their masks."""
-    named = patterns["source"].entities.keys() | patterns["target"].entities.keys()
+    """Pairs the files of one subject: a source and a target of the same session and run, and their masks.
+
+    Roles without a pattern are not looked for.
+    """
+    images: list[str] = [role for role in ("source", "target") if role in patterns]
+    masks: list[str] = [role for role in ("mask", "lesion") if role in patterns]
+    named = {key for role in images for key in patterns[role].entities}
     free = tuple(key for key in _FREE if key not in named)
     found = {role: [file for file in files if file.name.fits(pattern)] for role, pattern in patterns.items()}
-    scans = sorted({file.name.scan(free) for role in ("source", "target") for file in found[role]})
+    scans = sorted({file.name.scan(free) for role in images for file in found[role]})
     for scan in scans:
         roles: dict[str, Any] = {}
-        for role in ("source", "target"):
+        for role in images:
             here = [file.path for file in found[role] if file.name.scan(free) == scan]
             label = "_".join("-".join(pair) for pair in scan)
             where = f"{subject} {label}".strip()
@@ -137,7 +165,7 @@ def _pair(
             if len(here) > 1:
                 raise UserError(f"{where}: two files can be the {role}, {here[0]} and {here[1]}; use a manifest")
             roles[role] = here[0]
-        for role in ("mask", "lesion"):
+        for role in masks:
             fitting = [file for file in found[role] if set(file.name.scan(free)) <= set(scan)]
             if fitting:
                 most = max(len(file.name.scan(free)) for file in fitting)

@@ -68,10 +68,15 @@ class Volume:
     """What was mended in reading."""
 
 
-def load_grid(path: Path) -> Grid:
-    """Reads the header alone."""
+def load_header(path: Path) -> nib.Nifti1Header:
+    """Reads the header alone, checked."""
     with opened(path) as pieces:
-        return _grid(path, read_header(path, _take(pieces, HEADER_BYTES)))
+        return read_header(path, _take(pieces, HEADER_BYTES))
+
+
+def load_grid(path: Path) -> Grid:
+    """Where a file's voxels lie, from its header alone."""
+    return _grid(path, load_header(path))
 
 
 def load_volume(path: Path) -> Volume:

@@ -15,6 +15,7 @@ import numpy as np
 from trainables.cohort.arrays import RECORDS, write_arrays
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.digests import digest_files, find_copies
+from trainables.cohort.domain import Domain
 from trainables.cohort.geometry import Geometry
 from trainables.cohort.nifti import load_grid
 from trainables.cohort.prepared import PreparedCohort, PreparedSubject
@@ -97,11 +98,13 @@ def _open(
         )
         start = stop
     lesion = folder / "lesion.npy"
-    source = _map(folder / "source.npy")
+    source, mask = _map(folder / "source.npy"), _map(folder / "mask.npy")
+    trained = [subject for subject in prepared if subject.split == "train"]
+    domain = Domain.of((source[s.start : s.stop], mask[s.start : s.stop], s.geometry) for s in trained)
     return PreparedCohort(
         source=source,
         target=_map(folder / "target.npy"),
-        mask=_map(folder / "mask.npy"),
+        mask=mask,
         lesion=_map(lesion) if lesion.exists() else None,
         subjects=tuple(prepared),
         provenance={
@@ -112,6 +115,7 @@ def _open(
             "shape": list(source.shape),
             "axis": config.axis,
             "neighbours": config.neighbours,
+            "percentiles": list(config.percentiles),
             "normalisation": (
                 f"percentiles {config.percentiles[0]:g} and {config.percentiles[1]:g} of the source inside "
                 f"the mask become 0 and 1; the target has the same scale"
@@ -119,6 +123,7 @@ def _open(
             "num_masks": {kind: sum(record["mask"] == kind for record in records) for kind in ("given", "foreground")},
             "resample": config.resample,
             "num_mended": sum(bool(record["notes"]) for record in records),
+            "domain": domain.model_dump(mode="json"),
         },
         neighbours=config.neighbours,
     )

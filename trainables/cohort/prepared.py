@@ -51,6 +51,10 @@ class PreparedCohort:
         starts = np.array([subject.start for subject in self.subjects])
         stops = np.array([subject.stop for subject in self.subjects])
         owner = np.searchsorted(starts, rows, side="right") - 1
-        offsets = np.arange(-self.neighbours, self.neighbours + 1)
-        around = np.clip(np.asarray(rows)[:, None] + offsets, starts[owner, None], stops[owner, None] - 1)
-        return self.source[around]
+        return self.source[with_neighbours(rows, self.neighbours, starts[owner], stops[owner])]
+
+
+def with_neighbours(rows: np.ndarray, neighbours: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Each row with its neighbours, (len(rows), 1 + 2 * neighbours), kept within [start, stop) of its volume."""
+    offsets = np.arange(-neighbours, neighbours + 1)
+    return np.clip(np.asarray(rows)[:, None] + offsets, starts[:, None], stops[:, None] - 1)
