@@ -281,6 +281,25 @@ def ui() -> None:
     serve(_tracking())
 
 
+@app.command(epilog="Example: `cov-study synthesize runs/demo --arm cov early.nii.gz synthetic.nii.gz`")
+def synthesize(
+    directory: Directory,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A NIfTI file, a folder of them, or a BIDS folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file; for a folder a folder.")],
+    arm: Annotated[str | None, typer.Option(help="Its best validated model is used.")] = None,
+    trial: Annotated[str | None, typer.Option(metavar="KEY", help="The model of this trial is used.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="The image's mask; for a folder a folder of masks with the same names.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Apply a trained model to new images: its affine, orientation and units are those of the input."""
+    from study.synthesize import synthesize as apply
+
+    for path in apply(directory.absolute(), source, out, arm=arm, key=trial, mask=mask, force=force):
+        print(path)
+
+
 @cohort_app.command(epilog="Example: `cov-study cohort simulate cohorts/virtual --subjects 80`")
 def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],

@@ -70,7 +70,7 @@ class Progress:
     def _line(self, trial: Trial) -> str:
         total = self._plan.num_trials
         count = f"[{len(self._told)}/{total}]" if total else f"[{len(self._told)}]"
-        objective = _objective(self._state)
+        objective = objective_of(self._state)
         value = objective.value(trial)
         quality = "" if value is None else f"{objective.key} {value:.4g}  "
         reason = f"  {trial.attempts[-1].reason}" if trial.state == "failed" and trial.attempts[-1].reason else ""
@@ -85,7 +85,7 @@ class Progress:
         title = f"{self._state.info.get('name', 'study')}: {duration(time.time() - self._began)} so far"
         table = Table(title=title + (f", about {duration(left)} left" if left else ""), title_justify="left")
         table.add_column("arm")
-        for column in ("done", "running", "failed", _objective(self._state).key, "device time"):
+        for column in ("done", "running", "failed", objective_of(self._state).key, "device time"):
             table.add_column(column, justify="right")
         table.add_column("incumbent")
         for row in rows:
@@ -96,13 +96,14 @@ class Progress:
         return table
 
 
-def _objective(state: StudyState) -> Objective:
+def objective_of(state: StudyState) -> Objective:
+    """What a study selects by."""
     return Objective(name=state.info["objective"].removeprefix("val/"), goal=state.info["goal"])
 
 
 def arm_rows(state: StudyState, plan: Plan) -> list[dict[str, Any]]:
     """One row an arm: trials by state, best validated value, incumbent, device-seconds."""
-    objective = _objective(state)
+    objective = objective_of(state)
     rows = []
     for arm in plan.arms:
         trials = state.of_arm(arm.name)
