@@ -67,11 +67,11 @@ def estimate(config: StudyConfig, directory: Path, *, say: Callable[[str], None]
     """
     import torch
 
-    from trainables.hardware import describe, training_device
+    from trainables.hardware import describe, ready_process, training_device
 
     check_names(config)
     resources = resources_of(config, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
-    torch.set_num_threads(max(1, int(resources.cpus)))
+    ready_process(max(1, int(resources.cpus)))
     cache = directory.absolute().parent / "cohorts"
     cohort = obtain(config.cohort, cache, say=say)
     timings: dict[str, Timing] = {}

@@ -247,11 +247,10 @@ def _baselines_task(resources: Resources) -> Any:
 
     @ray.remote(num_cpus=resources.cpus, max_retries=1)
     def baselines(cohort: Any) -> Any:
-        import torch
-
         from trainables.baselines import baseline_scores
+        from trainables.hardware import ready_process
 
-        torch.set_num_threads(max(1, int(resources.cpus)))
+        ready_process(max(1, int(resources.cpus)))
         return baseline_scores(cohort)
 
     return baselines

@@ -42,16 +42,14 @@ class Synthesis(tune.Trainable):
             self._outcome = _failed(error)
 
     def _prepare(self, trial: dict[str, Any], taken: float) -> None:
-        import torch
-
         from trainables.config import TrainingConfig
-        from trainables.hardware import describe, energy_counter, peak_bytes, reset_peak, training_device
+        from trainables.hardware import describe, energy_counter, peak_bytes, ready_process, reset_peak, training_device
         from trainables.meter import Meter
         from trainables.training import Training
         from trainables.weighting import make_weighting
 
         settings = self._settings
-        torch.set_num_threads(settings["num_threads"])
+        ready_process(settings["num_threads"])
         device = training_device()
         reset_peak(device)
         self._directory = Path(settings["directory"]) / "checkpoints" / trial["key"]
