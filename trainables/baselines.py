@@ -1,25 +1,30 @@
 """What needs no network: the source image itself, and one intensity map for all voxels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.polynomial import Polynomial
 
 from trainables.cohort import PreparedCohort
+from trainables.metrics import find_metric
 from trainables.training import Scores, score_subject
 
 FIT_VOXELS = 2_000_000
 
 
-def baseline_scores(cohort: PreparedCohort, *, split: str = "test") -> dict[str, Scores]:
-    """Scores of `identity` and of `intensity_map` on the subjects of a split."""
+def baseline_scores(cohort: PreparedCohort, *, split: str = "test", metrics: Sequence[str] = ()) -> dict[str, Scores]:
+    """Scores of `identity` and of `intensity_map` on the subjects of a split; `metrics` are measured too."""
+    extra = [find_metric(name) for name in metrics]
     intensity_map = fit_intensity_map(cohort)
     scores: dict[str, Scores] = {"identity": {}, "intensity_map": {}}
     for subject in cohort.split(split):
         source = cohort.source[np.arange(subject.start, subject.stop)]
         # Beyond the intensities it was fitted on, a cubic runs away.
         mapped = intensity_map(source.clip(*intensity_map.domain)).astype(np.float32)
-        scores["identity"][subject.pseudonym] = score_subject(cohort, subject, torch.from_numpy(source))
-        scores["intensity_map"][subject.pseudonym] = score_subject(cohort, subject, torch.from_numpy(mapped))
+        for name, image in (("identity", source), ("intensity_map", mapped)):
+            prediction = torch.from_numpy(image)
+            scores[name][subject.pseudonym] = score_subject(cohort, subject, prediction, extra=extra)
     return scores
 
 

@@ -1,5 +1,6 @@
 """What one training is told, the same in every arm: network, schedule, precision, budget of steps."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainables.cohort.config import Augmentation
 
 Precision = Literal["fp32", "bf16", "auto"]
+
+GOALS: Mapping[str, Literal["max", "min"]] = {"psnr": "max", "ssim": "max", "rmse": "min"}
+"""The metrics that every study measures, and which way is better."""
 
 
 class NetworkConfig(BaseModel):
@@ -23,6 +27,8 @@ class NetworkConfig(BaseModel):
     num_res_units: int = Field(default=0, ge=0)
     residual: bool = True
     """Predict the difference from the source image, so that training starts from the identity."""
+    options: dict[str, Any] = {}
+    """Whatever else a network of one's own wants to be told."""
 
 
 class TrainingConfig(BaseModel):

@@ -1,7 +1,8 @@
 """The one error that a user can cause and mend."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -17,3 +18,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}."
+
+
+@contextmanager
+def blame(what: str) -> Iterator[None]:
+    """Turns whatever somebody else's code raises into one line about `what`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"{what} fails with {type(error).__name__}: {reason[0]}") from error

@@ -1,6 +1,7 @@
 """The loss terms, by name: a prediction and a target become a vector of K losses.
 
-A term is one function `(prediction, target, mask) -> scalar` and one line in `TERMS`. Images are (B, C, H, W)
+A term is one function `(prediction, target, mask) -> scalar` and one line in `TERMS`, or it comes from elsewhere, see
+`trainables.extensions`. Images are (B, C, H, W)
 or (B, C, D, H, W) with values of about 0 to 1. The mask is None (all voxels count) or broadcasts to the
 images; voxels where it is 0 don't count. Every term is at least 0, and 0 where the images are equal. Terms
 stay at their natural scale.
@@ -16,7 +17,8 @@ from torch.nn import functional
 
 from trainables import ssim as structural
 from trainables.adversarial import AdversarialTerm
-from trainables.errors import UserError, did_you_mean
+from trainables.errors import UserError, blame, did_you_mean
+from trainables.extensions import find
 from trainables.perceptual import PerceptualTerm
 
 Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -165,7 +167,7 @@ class LossTerms(nn.Module):
     """A vector of loss terms.
 
     Args:
-        names: terms of `TERMS` or `NETWORK_TERMS`, in the order of the vector.
+        names: terms of `TERMS`, `NETWORK_TERMS` or from elsewhere, in the order of the vector.
         options: of the terms that are networks, by name.
 
     Raises:
@@ -174,25 +176,30 @@ class LossTerms(nn.Module):
 
     def __init__(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__()
-        known = (*TERMS, *NETWORK_TERMS)
-        for name in names:
-            if name not in known:
-                raise UserError(f"unknown loss term {name!r}{did_you_mean(name, known)}")
-        if not names or len(set(names)) < len(names):
+        found = {name: find("terms", name, TERMS | NETWORK_TERMS) for name in names}
+        if not names or len(found) < len(names):
             raise UserError(f"loss terms must be given, each once, not {list(names)}")
         options = options or {}
         for name in options:
-            if name not in names or name not in NETWORK_TERMS:
+            if not _is_network(found.get(name)):
                 raise UserError(f"options are given for {name!r}, which is no term here that takes any")
-            known_options = inspect.signature(NETWORK_TERMS[name].__init__).parameters
+            known_options = inspect.signature(found[name].__init__).parameters
             for option in options[name]:
                 if option not in known_options:
                     hint = did_you_mean(option, [key for key in known_options if key != "self"])
                     raise UserError(f"the term {name!r} has no option {option!r}{hint}")
         self.names = tuple(names)
-        self.networks = nn.ModuleDict(
-            {name: NETWORK_TERMS[name](**options.get(name, {})) for name in names if name in NETWORK_TERMS}
-        )
+        networks: dict[str, nn.Module] = {}
+        for name, part in found.items():
+            if _is_network(part):
+                with blame(f"making the term {name!r}"):
+                    networks[name] = part(**options.get(name, {}))
+            elif not callable(part):
+                raise UserError(f"loss term {name!r} must be a function or a torch.nn.Module class, not {part!r}")
+        self.terms: dict[str, Term] = {name: networks.get(name, part) for name, part in found.items()}
+        """By name."""
+        # A module's name must not hold a dot, as `package.module:Term` does.
+        self.networks = nn.ModuleDict({name.replace(".", "/"): network for name, network in networks.items()})
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The losses (K,), in float32 or better whatever autocast says.
@@ -205,7 +212,8 @@ class LossTerms(nn.Module):
             if prediction.dtype in (torch.float16, torch.bfloat16):
                 prediction = prediction.float()
             target = target.to(prediction.dtype)
-            return torch.stack([self._term(name)(prediction, target, mask) for name in self.names])
+            return torch.stack([term(prediction, target, mask) for term in self.terms.values()])
 
-    def _term(self, name: str) -> Term:
-        return self.networks[name] if name in self.networks else TERMS[name]
+
+def _is_network(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, nn.Module)

@@ -2,14 +2,17 @@
 is 1."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from trainables import ssim
+from trainables.config import GOALS
 from trainables.errors import UserError
+from trainables.extensions import find
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,31 @@ class Metric:
 
     name: str
     goal: Literal["max", "min"]
+    score: Callable[[Tensor, Tensor, Tensor], float | Tensor] | None = None
+    """(prediction, target, region), each (D, H, W), the region bool: one number. None for those of `METRICS`, which
+    share their work."""
 
 
-METRICS = {metric.name: metric for metric in (Metric("psnr", "max"), Metric("ssim", "max"), Metric("rmse", "min"))}
+METRICS = {name: Metric(name, goal) for name, goal in GOALS.items()}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name: one of `METRICS` or from elsewhere, see `trainables.extensions`."""
+    metric = find("metrics", name, METRICS)
+    if not isinstance(metric, Metric):
+        raise UserError(f"metric {name!r} must be a trainables.metrics.Metric, not {type(metric).__name__}")
+    return replace(metric, name=name)
 
 
 @torch.no_grad()
 def score_volume(
-    prediction: Tensor, target: Tensor, mask: Tensor, lesion: Tensor | None = None, *, whole: bool = True
+    prediction: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    lesion: Tensor | None = None,
+    *,
+    whole: bool = True,
+    extra: Sequence[Metric] = (),
 ) -> dict[str, dict[str, float]]:
     """Scores one subject's volume.
 
@@ -38,10 +58,11 @@ def score_volume(
         mask: (D, H, W) bool, the voxels that count.
         lesion: the same for the lesion, or None.
         whole: score the whole volume too. Without it only the mask's surroundings are filtered.
+        extra: metrics with a `score` of their own, measured in the same regions.
 
     Returns:
-        {"mask": {"psnr", "ssim", "rmse"}, "volume": ... if whole, "lesion": ... if it has a voxel}; PSNR in
-        dB.
+        {"mask": {"psnr", "ssim", "rmse", and the extra ones}, "volume": ... if whole, "lesion": ... if it has a
+        voxel}; PSNR in dB.
 
     Raises:
         UserError: the shapes differ, or the mask is empty.
@@ -52,15 +73,16 @@ def score_volume(
         raise UserError(
             f"a prediction and its target, mask and lesion must be (D, H, W) and of one shape, not {shapes}"
         )
+    images = prediction.float(), target.float()
     box = (slice(None),) * 3 if whole else _bounding_box(torch.stack([r.bool() for r in regions.values()]).any(0))
-    prediction, target = prediction[box].float(), target[box].float()
+    prediction, target = (image[box] for image in images)
     square = (prediction - target).square_()
     error = ssim.error_map(prediction, target)
     sums = [_sums(square, error, region[box].float()) for region in regions.values()]
     if whole:
         # scikit-image's mean leaves out the border, where the window does not fit.
         inner = (slice(ssim.RADIUS, -ssim.RADIUS),) * 3 if min(error.shape) > 2 * ssim.RADIUS else (...,)
-        regions["volume"] = mask
+        regions["volume"] = torch.ones_like(mask)
         sums.append(torch.stack((square.new_ones(()), square.mean(), error[inner].mean())).double())
     scores = {
         name: _scores(square_error / count, ssim_error / count)
@@ -69,6 +91,10 @@ def score_volume(
     }
     if "mask" not in scores:
         raise UserError("the mask of a volume is empty: there is nothing to score")
+    for metric in extra:
+        assert metric.score is not None
+        for name in scores:
+            scores[name][metric.name] = float(metric.score(*images, regions[name].bool()))
     return scores
 
 

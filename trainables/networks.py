@@ -1,4 +1,6 @@
-"""Generators by name. One function and one registry line add a network."""
+"""Generators by name. One function and one registry line add a network; others come from elsewhere, see
+`trainables.extensions`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import NetworkConfig
-from trainables.errors import UserError, did_you_mean
+from trainables.errors import UserError, blame
+from trainables.extensions import find
 from trainables.lean import lean_import
 
 with lean_import():
@@ -32,6 +35,8 @@ NORMS: dict[str, Any] = {"none": None, "group": ("group", {"num_groups": 4}), "i
 
 def unet(config: NetworkConfig, in_channels: int) -> nn.Module:
     """MONAI's U-Net: strided convolutions, ReLU, nearest to Ronneberger et al., MICCAI 2015."""
+    if config.options:
+        raise UserError(f"training.network.options: unet has no option {next(iter(config.options))!r}.")
     strides = config.strides or (2,) * (len(config.channels) - 1)
     if len(strides) != len(config.channels) - 1:
         raise UserError(
@@ -57,19 +62,26 @@ def make_network(config: NetworkConfig, *, in_channels: int, seed: int) -> nn.Mo
     """The network with its initial weights, a function of `seed` alone.
 
     Raises:
-        UserError: no network has that name.
+        UserError: no network has that name, or an option does not fit.
     """
-    if config.name not in NETWORKS:
-        raise UserError(
-            f"training.network.name: no network is called {config.name!r}{did_you_mean(config.name, NETWORKS)}"
-        )
+    try:
+        make = find("networks", config.name, NETWORKS)
+    except UserError as error:
+        raise UserError(f"training.network.name: {error}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = NETWORKS[config.name](config, in_channels)
+        with blame(f"training.network: making {config.name!r}"):
+            body = make(config, in_channels)
+    if not isinstance(body, nn.Module):
+        raise UserError(f"training.network: {config.name!r} makes no torch.nn.Module, but {type(body).__name__}")
     if not config.residual:
         return body
     # The last layer starts at zero, so that training starts from the source image itself.
-    last = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)][-1]
-    for parameter in last.parameters():
+    layers = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+    if not layers:
+        raise UserError(
+            f"training.network.residual: {config.name} has no convolution that could start at zero; set it to false."
+        )
+    for parameter in layers[-1].parameters():
         nn.init.zeros_(parameter)
     return Residual(body)

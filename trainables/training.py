@@ -18,7 +18,7 @@ from trainables.config import TrainingConfig
 from trainables.inference import autocast, predict
 from trainables.losses import LossTerms
 from trainables.meter import Cost, Meter
-from trainables.metrics import METRICS, score_volume
+from trainables.metrics import METRICS, Metric, find_metric, score_volume
 from trainables.networks import make_network
 from trainables.weighting import LossWeighting
 
@@ -64,7 +64,8 @@ class Training:
         weighting: combines the K losses.
         seed: of initial weights and batch order.
         meter: clocks of this attempt.
-        objective: validation metric that selects the kept model (`psnr`, `ssim` or `rmse`).
+        objective: validation metric that selects the kept model: `psnr`, `ssim`, `rmse` or one of `metrics`.
+        metrics: names of what is measured beside these three, see `trainables.metrics.find_metric`.
         device: where to train.
     """
 
@@ -78,10 +79,12 @@ class Training:
         seed: int,
         meter: Meter,
         objective: str = "psnr",
+        metrics: Sequence[str] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.cohort, self.seed, self.meter = config, cohort, seed, meter
-        self.objective = METRICS[objective]
+        self.objective = find_metric(objective)
+        self.extra_metrics = [find_metric(name) for name in metrics]
         self.device = torch.device(device)
         torch.manual_seed(seed)  # dropout and random weightings draw from the global generator
         self._in_channels = 1 + 2 * cohort.neighbours
@@ -147,6 +150,8 @@ class Training:
                 )
         with self.meter.measure("eval"):
             validation = self.validate()
+        if math.isnan(validation[self.objective.name]):
+            raise TrainingDiverged(f"epoch {self.epoch}: val/{self.objective.name}, which selects, is not a number")
         self._keep_best(validation[self.objective.name])
         metrics = {f"val/{name}": value for name, value in validation.items()}
         metrics |= {f"loss/{name}": value for name, value in zip(names, losses, strict=True)}
@@ -228,7 +233,8 @@ class Training:
     def validate(self) -> dict[str, float]:
         """Each metric in mask, mean over the validation subjects."""
         scores = self._scores("validation", whole=False)
-        return {name: float(np.mean([s["mask"][name] for s in scores.values()])) for name in METRICS}
+        names = [*METRICS, *(metric.name for metric in self.extra_metrics)]
+        return {name: float(np.mean([s["mask"][name] for s in scores.values()])) for name in names}
 
     def test(self) -> tuple[Scores, Tensor]:
         """Scores of the kept (best-validated) model on every test subject, and its predictions of each subject's
@@ -268,7 +274,9 @@ class Training:
         scores = {}
         for subject in self.cohort.split(split):
             prediction = self.predict(subject)
-            scores[subject.pseudonym] = score_subject(self.cohort, subject, prediction, whole=whole)
+            scores[subject.pseudonym] = score_subject(
+                self.cohort, subject, prediction, whole=whole, extra=self.extra_metrics
+            )
             if slices is not None:
                 slices.append(prediction[sample_slice(self.cohort, subject)].to("cpu", torch.float16))
         return scores
@@ -327,7 +335,12 @@ def fit(training: Training, report: Callable[[Measurement], None], *, checkpoint
 
 
 def score_subject(
-    cohort: PreparedCohort, subject: PreparedSubject, prediction: Tensor, *, whole: bool = True
+    cohort: PreparedCohort,
+    subject: PreparedSubject,
+    prediction: Tensor,
+    *,
+    whole: bool = True,
+    extra: Sequence[Metric] = (),
 ) -> dict[str, dict[str, float]]:
     """Scores of a predicted volume (D, H, W) of one subject, by region and metric; see `score_volume`."""
     rows = np.arange(subject.start, subject.stop)  # an index array copies: torch wants memory it may write
@@ -336,7 +349,7 @@ def score_subject(
         return torch.from_numpy(array[rows]).to(prediction.device)
 
     lesion = None if cohort.lesion is None else volume(cohort.lesion)
-    return score_volume(prediction, volume(cohort.target), volume(cohort.mask), lesion, whole=whole)
+    return score_volume(prediction, volume(cohort.target), volume(cohort.mask), lesion, whole=whole, extra=extra)
 
 
 def _training_rows(cohort: PreparedCohort) -> np.ndarray:

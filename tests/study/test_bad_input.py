@@ -30,7 +30,7 @@ def refused(folder: Path, *arguments: str, status: int = 1) -> str:
         ((*SMOKE, "-o", "terms=[l1, sim]"), "terms: unknown loss term 'sim'; did you mean 'ssim'?"),
         ((*SMOKE, "-o", "arms.cov.options.mode=half"), "arms.cov: "),
         ((*SMOKE, "-o", "arms.covv={}"), "arms.covv: unknown weighting 'covv'; did you mean 'cov'?"),
-        ((*SMOKE, "-o", "training.network.name=unett"), "no network is called 'unett'; did you mean 'unet'?"),
+        ((*SMOKE, "-o", "training.network.name=unett"), "name: unknown network 'unett'; did you mean 'unet'?"),
         ((*SMOKE, "-o", "resources.workers=999"), "resources.workers: 999 trial(s) x 1 CPU ask for 999 CPUs"),
         ((*SMOKE, "-o", "training"), "write it as key.path=value"),
         ((*SMOKE, "--cohort", "nowhere"), "nowhere"),

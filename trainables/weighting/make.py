@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainables.errors import UserError, did_you_mean
+from trainables.extensions import find
 from trainables.weighting.base import LossWeighting
 from trainables.weighting.cov import CoVWeighting
 from trainables.weighting.fixed import EqualWeighting, FixedWeighting, SingleWeighting
@@ -45,7 +46,7 @@ def make_weighting(
     """Makes a weighting of plain values, as they stand in YAML and JSON.
 
     Args:
-        spec: `name`, one of `WEIGHTINGS`, and the options of its class.
+        spec: `name`, one of `WEIGHTINGS` or from elsewhere (`trainables.extensions`), and the options of its class.
         num_terms: K.
         seed: of a weighting that draws at random.
         names: of the terms, for messages and for losses given as a mapping.
@@ -55,9 +56,10 @@ def make_weighting(
     """
     options = dict(spec)
     name = options.pop("name", None)
-    if name not in WEIGHTINGS:
-        raise UserError(f"unknown weighting {name!r}{did_you_mean(str(name), WEIGHTINGS)}")
-    known = _options(WEIGHTINGS[name])
+    weighting = find("weightings", name, WEIGHTINGS)
+    if not (isinstance(weighting, type) and issubclass(weighting, LossWeighting)):
+        raise UserError(f"weighting {name!r} must be a subclass of trainables.weighting.LossWeighting")
+    known = _options(weighting)
     for option in options:
         if option not in known:
             raise UserError(f"weighting {name!r} has no option {option!r}{did_you_mean(option, known)}")
@@ -68,7 +70,7 @@ def make_weighting(
     if "seed" in known:
         options.setdefault("seed", seed)
     try:
-        return WEIGHTINGS[name](num_terms, names=names, **options)
+        return weighting(num_terms, names=names, **options)
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
