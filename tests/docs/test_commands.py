@@ -31,7 +31,6 @@ SMALL = (
     "-o", "training={epochs: 1, steps_per_epoch: 1, network: {name: unet, channels: [4, 8], strides: [2]}}",
     "-o", "arms={equal: {}, tuned: {budget: {trials: 1}}, cov: {}}", "-o", "resources.workers=1",
     "-o", "cohort.virtual={num_subjects: 6, resolution: 8}",
-    "-o", "cohort.prepare.num_train=3", "-o", "cohort.prepare.num_validation=1", "-o", "cohort.prepare.num_test=2",
 )  # fmt: skip
 """A study that is over in seconds, whatever the command asks for."""
 

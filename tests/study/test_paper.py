@@ -10,7 +10,6 @@ from tests.study.command import cov_study
 
 SMALL = (
     "cohort.virtual={num_subjects: 6, resolution: 8}",
-    "cohort.prepare={num_train: 3, num_validation: 1, num_test: 2}",
     "training.network={name: unet, channels: [4, 8], strides: [2], norm: instance, num_res_units: 2}",
     "training.epochs=1",
     "training.batch_size=64",
@@ -24,10 +23,9 @@ OVERRIDES = tuple(word for key in SMALL for word in ("-o", key))
 
 def test_it_is_the_design_of_the_abstract():
     config = load_config(preset="paper")
-    prepare, tuned = config.cohort.prepare, config.arms["tuned"]
-    assert config.cohort.virtual.num_subjects == 80
-    assert prepare.num_train + prepare.num_validation == 56
-    assert prepare.num_test == 24
+    splits, tuned = dict(config.cohort.virtual.splits()), config.arms["tuned"]
+    assert splits["train"] + splits["validation"] == 56  # nothing that is tested on selects
+    assert splits == {"train": 48, "validation": 8, "test": 24}
     assert (tuned.budget.trials, tuned.replicates, len(config.seeds)) == (40, 3, 5)
     assert {arm.seeds for arm in config.arms.values()} == {5}
     assert not set(config.seeds) & {config.seed + replicate for replicate in range(tuned.replicates)}
