@@ -118,7 +118,9 @@ def _synthesize(job: Job, synthesiser: Synthesiser, note: str, progress: Progres
         volume = synthesiser.prepare(job.source, job.mask)
         for departure in synthesiser.departures(volume, masked=job.mask is not None):
             _say(progress.console, f"warning: {job.source}: {departure}")
-        slices = synthesiser.synthesise(volume, lambda done, total: progress.update(task, completed=done, total=total))
+        slices = synthesiser.synthesise(
+            volume, lambda done, total: progress.update(task, completed=done, total=total, refresh=done == total)
+        )
         write_volume(slices, volume, job.out, note=note)
     finally:
         progress.remove_task(task)
