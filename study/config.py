@@ -14,14 +14,17 @@ from search_spaces.halving import Halving, rungs
 from search_spaces.learning_rate import LearningRates, tuned_as_well
 from search_spaces.search import SAMPLERS
 from search_spaces.tuned import tuned
+from study.overrides import apply_override, keys_at, set_by
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.virtual import VirtualCohortConfig
 from trainables.config import TrainingConfig
 from trainables.errors import UserError, did_you_mean
+from trainables.extensions import Kind
+from trainables.goals import GOALS
 
 PRESETS = Path(__file__).parent / "presets"
-GOALS: Mapping[str, Literal["max", "min"]] = {"psnr": "max", "ssim": "max", "rmse": "min"}
-"""Goal of each metric that may select; the same as `trainables.metrics.METRICS`, held by a test, without torch."""
+STRATEGIES = ("single", "equal", "given", "tuned", "frozen")
+"""What an arm may be, beside an automatic weighting by its name."""
 
 
 class _Config(BaseModel):
@@ -86,7 +89,7 @@ class ArmConfig(_Config):
     """Arguments of that sampler."""
     pruner: PrunerConfig | None = None
     """Strategy `tuned`: stops trials that fall behind. An arm called `tuned-asha` has one without being told."""
-    objectives: tuple[Literal["psnr", "ssim", "rmse"], ...] = ()
+    objectives: tuple[str, ...] = ()
     """Strategy `tuned`: metrics to search for; more than one gives a Pareto set. Default: the study's objective."""
 
 
@@ -159,8 +162,11 @@ class StudyConfig(_Config):
     """Of the searches: training seed and sampler seed of replicate r are seed + r."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     """Under these every arm is judged: initial weights and batch order."""
-    objective: Literal["psnr", "ssim", "rmse"] = "psnr"
-    """Validation metric that selects models, trials and incumbents in all arms."""
+    objective: str = "psnr"
+    """Validation metric that selects models, trials and incumbents in all arms: `psnr`, `ssim`, `rmse` or one of
+    `metrics`."""
+    metrics: tuple[str, ...] = ()
+    """Metrics from elsewhere (an entry point's name or `module:name`), measured beside `psnr`, `ssim` and `rmse`."""
     terms: tuple[str, ...] = Field(default=("l1", "ssim", "gradient", "frequency"), min_length=1)
     """The losses, in the order of the weights."""
     cohort: CohortSection = CohortSection()
@@ -170,8 +176,11 @@ class StudyConfig(_Config):
     """Tune the learning rate in every arm; by default `training.learning_rate` holds in all of them."""
     resources: ResourcesConfig = ResourcesConfig()
     report: ReportConfig = ReportConfig()
+    module_path: tuple[Path, ...] = ()
+    """Folders in which `module:name` is looked for after what is installed, relative to the configuration's own; by
+    default that and the one the command is started in."""
 
-    @field_validator("seeds", "terms")
+    @field_validator("seeds", "terms", "metrics")
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) < len(values):
@@ -184,6 +193,27 @@ class StudyConfig(_Config):
         """Writes down what the name `tuned-asha` means."""
         meant = {name: PrunerConfig() for name, arm in arms.items() if name == "tuned-asha" and arm.pruner is None}
         return arms | {name: arms[name].model_copy(update={"pruner": pruner}) for name, pruner in meant.items()}
+
+    @model_validator(mode="after")
+    def _measured(self) -> "StudyConfig":
+        asked: dict[str, tuple[str, ...]] = {"objective": (self.objective,)}
+        asked |= {f"arms.{name}.objectives": arm.objectives for name, arm in self.arms.items()}
+        for key, names in asked.items():
+            for name in names:
+                if name not in (*GOALS, *self.metrics):
+                    hint = did_you_mean(name, (*GOALS, *self.metrics))
+                    raise ValueError(f"`{key}`: no metric {name!r} is measured (`metrics` may list it){hint}")
+        return self
+
+    def parts(self) -> dict[Kind, tuple[str, ...]]:
+        """Names of the terms, weightings, networks and metrics that it asks for beside those that are always there."""
+        strategies = [arm.strategy or _strategy_of(name) for name, arm in self.arms.items()]
+        return {
+            "terms": self.terms,
+            "weightings": tuple(dict.fromkeys(s for s in strategies if s not in STRATEGIES)),
+            "networks": (self.training.network.name,),
+            "metrics": self.metrics,
+        }
 
     def make_arms(self) -> list[Arm]:
         """The arms in order; `single` becomes one arm a term.
@@ -295,16 +325,25 @@ def load_config(path: Path | None = None, *, preset: str | None = None, override
     source = path if path is not None else _preset_path(preset or "demo")
     values = _read_yaml(source)
     for override in overrides:
-        _apply_override(values, override)
-    return validate(values, str(path) if path is not None else f"preset {source.stem}")
+        apply_override(values, override, StudyConfig)
+    config = validate(values, str(path) if path is not None else f"preset {source.stem}", overrides)
+    return config.model_copy(update={"module_path": _module_path(config, Path() if path is None else path.parent)})
 
 
-def validate(values: Mapping[str, Any], source: str) -> StudyConfig:
-    """The configuration that `values` spell; errors name `source` and the key."""
+def _module_path(config: StudyConfig, folder: Path) -> tuple[Path, ...]:
+    """Absolute, so that whoever goes on with the study from elsewhere finds the same modules; none if none is asked."""
+    if not any(":" in name for names in config.parts().values() for name in names):
+        return ()
+    return tuple(dict.fromkeys((folder / entry).resolve() for entry in config.module_path or (".", Path.cwd())))
+
+
+def validate(values: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """The configuration that `values` spell; errors name `source`, or the override that set it, and the key."""
     try:
         config = StudyConfig.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {_one_line(error)}") from None
+        problem = error.errors(include_url=False)[0]
+        raise UserError(f"{set_by(problem['loc'], overrides) or source}: {_one_line(problem)}") from None
     config.make_arms()
     return config
 
@@ -333,52 +372,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"-o {override}: write it as key.path=value, for example -o training.epochs=20.")
-    *parents, last = key.split(".")
-    node = values
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if child is None:
-            child = node[parent] = {}
-        if not isinstance(child, dict):
-            raise UserError(f"-o {override}: `{parent}` is not a group of keys.")
-        node = child
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"-o {override}: the value is not valid YAML.") from None
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first problem of a validation error, in one line that names the key and a near miss."""
-    problem = error.errors(include_url=False)[0]
+def _one_line(problem: Mapping[str, Any]) -> str:
+    """A problem that pydantic found, in one line that names the key and a near miss."""
     location = [part for part in problem["loc"] if part not in ("auto",) and not str(part).startswith("literal[")]
     key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{did_you_mean(str(location[-1]), _known_keys(location[:-1]))}"
+        return f"unknown key `{key}`{did_you_mean(str(location[-1]), keys_at(StudyConfig, location[:-1]))}"
     if problem["type"] == "missing":
         return f"`{key}` is missing; give it a value."
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     got = problem.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
-    return f"`{key}`: {message[:1].lower() + message[1:]}{shown}." if key else f"{message}."
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    """Keys that the model at `location` knows."""
-    model: Any = StudyConfig
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(part))
-            model = field.annotation if field else None
-            for argument in getattr(model, "__args__", ()):
-                if isinstance(argument, type) and issubclass(argument, BaseModel):
-                    model = {"*": argument}
-        elif isinstance(model, dict):
-            model = model["*"]
-    if isinstance(model, dict):
-        model = model["*"]
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    if key:
+        return f"`{key}`: {message[:1].lower() + message[1:]}{shown}."
+    return message if message.endswith("?") else f"{message}."

@@ -16,10 +16,11 @@ from rich.table import Table
 
 from search_spaces.arm import Spec
 from study.cohort import obtain, simulate
-from study.config import GOALS, StudyConfig
+from study.config import StudyConfig
 from study.journal import apply
+from study.parts import check_parts, goals_of
 from study.plan import Plan
-from study.run import check_names, make_plan
+from study.run import make_plan
 from study.runner import resources_of
 from study.state import StudyState, Trial
 from study.units import duration, size
@@ -69,7 +70,7 @@ def estimate(config: StudyConfig, directory: Path, *, say: Callable[[str], None]
 
     from trainables.hardware import describe, ready_process, training_device
 
-    check_names(config)
+    check_parts(config)
     resources = resources_of(config, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
     ready_process(max(1, int(resources.cpus)))
     cache = directory.absolute().parent / "cohorts"
@@ -86,7 +87,7 @@ def estimate(config: StudyConfig, directory: Path, *, say: Callable[[str], None]
             timings[key] = time_training(config, cohort, trial.terms, trial.weighting)
         return timings[key]
 
-    plan = make_plan(_with_random_points(config), None)
+    plan = make_plan(_with_random_points(config), None, goals_of(config))
     state = rehearse(
         plan,
         config.terms,
@@ -146,6 +147,7 @@ def time_training(config: StudyConfig, cohort: PreparedCohort, terms: list[str],
         seed=config.seed,
         meter=meter,
         objective=config.objective,
+        metrics=config.metrics,
         device=training_device(),
     )
     training.initial_losses(config.terms)
@@ -205,7 +207,7 @@ def rehearse(
     state = StudyState()
     now = 0.0
     running: list[tuple[float, str]] = []
-    metrics = {f"val/{name}": 1.0 for name in GOALS}
+    metrics = {f"val/{name}": 1.0 for name in plan.goals}
 
     def tell(kind: str, **fields: Any) -> None:
         apply(state, {"time": now, "event": kind, **fields})

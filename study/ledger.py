@@ -28,7 +28,6 @@ LEDGER_COLUMNS = (
     *COST_COLUMNS,
 )
 SUBJECT_COLUMNS = ("trial", "arm", "seed", "subject", "split", "region", "metric", "value")
-METRICS = ("psnr", "ssim", "rmse")
 
 Row = dict[str, Any]
 
@@ -84,8 +83,8 @@ def trial_rows(state: StudyState) -> Iterator[Row]:
             "step": kept["step"] if kept else None,
             **{f"weight/{term}": weights.get(term) for term in trial.terms},
             **{f"param/{name}": value for name, value in trial.params.items()},
-            **{f"val/{name}": metrics.get(f"val/{name}") for name in METRICS},
-            **{f"test/{name}": mean_score(trial, "mask", name) for name in METRICS},
+            **{f"val/{name}": metrics.get(f"val/{name}") for name in state.goals},
+            **{f"test/{name}": mean_score(trial, "mask", name) for name in state.goals},
             "cost/num_attempts": len(trial.attempts),
             "cost/device_seconds": trial.device_seconds,
             **{f"cost/{column}": _over_attempts(trial, column) for column in COST_COLUMNS},
@@ -137,7 +136,7 @@ def _trial_columns(state: StudyState) -> list[str]:
     weights = {f"weight/{term}": None for trial in state.trials.values() for term in trial.terms}
     params = {f"param/{name}": None for trial in state.trials.values() for name in trial.params}
     columns = ["trial", "arm", "role", "replicate", "seed", "number", "state", "step", *weights, *params]
-    columns += [f"{split}/{name}" for split in ("val", "test") for name in METRICS]
+    columns += [f"{split}/{name}" for split in ("val", "test") for name in state.goals]
     return [
         *columns,
         "cost/num_attempts",

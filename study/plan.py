@@ -241,7 +241,7 @@ class Plan:
         goals: Mapping[str, str],
         storage: Path | None,
     ) -> None:
-        self.arms = list(arms)
+        self.arms, self.goals = list(arms), goals
         self.replicates = [
             Replicate(arm, arm.search, r, seed=seed, objective=objective, goals=goals, storage=storage)
             for arm in arms

@@ -1,7 +1,7 @@
 """From a configuration to a finished study: cohort, journal, trials, report."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -10,17 +10,19 @@ from typing import Any
 import yaml
 
 from study.cohort import describe, obtain, save_reference
-from study.config import GOALS, StudyConfig, validate
+from study.config import StudyConfig, validate
 from study.environment import git_revision, hardware, versions
 from study.journal import Journal, apply
+from study.parts import check_parts, foreign_parts, goals_of, origins
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, check_cpus, check_storage, cluster, run_trials
+from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
 from trainables.cohort import PreparedCohort
 from trainables.errors import UserError
+from trainables.goals import GOALS
 
 __all__ = ["StudyStopped", "finish", "make_plan", "resume_study", "run_study"]
 
@@ -70,7 +72,7 @@ def _go(
     progress: Progress,
 ) -> StudyState:
     directory = directory.absolute()
-    check_names(config)
+    check_parts(config)
     if address is None:
         check_cpus(config.resources)
     with stop_signals(progress.say) as stop, Journal(directory / "journal.jsonl") as journal:
@@ -78,11 +80,12 @@ def _go(
         with cluster(config, address) as resources, mirrored(journal, tracking, directory, progress):
             if address is not None:
                 check_storage(directory)
+                check_nodes(config.module_path, foreign_parts(config))
             state = journal.replay() if journal.path.exists() else StudyState()
             journal.listeners.append(partial(apply, state))
             try:
                 _begin(config, directory, journal, state, cohort, resources, tracking)
-                plan = make_plan(config, directory)
+                plan = make_plan(config, directory, state.goals)
 
                 def tick() -> None:
                     stop.listen()
@@ -120,35 +123,13 @@ def finish(directory: Path) -> Any:
     return build_report(directory)
 
 
-def check_names(config: StudyConfig) -> None:
-    """Makes every loss, weighting and network once, so that a wrong name or option is told before anything is done.
-
-    Raises:
-        UserError: one does not exist, or an option does not fit.
-    """
-    from trainables.losses import LossTerms
-    from trainables.networks import make_network
-    from trainables.weighting import make_weighting
-
-    try:
-        LossTerms(config.terms, config.training.term_options)
-    except UserError as error:
-        raise UserError(f"terms: {error}") from None
-    make_network(config.training.network, in_channels=1 + 2 * config.cohort.prepare.neighbours, seed=0)
-    for arm in config.make_arms():
-        try:
-            make_weighting(arm.make_weighting({}, dict.fromkeys(arm.terms, 1 / len(arm.terms))), len(arm.terms))
-        except UserError as error:
-            raise UserError(f"arms.{arm.name}: {error}") from None
-
-
-def make_plan(config: StudyConfig, directory: Path | None) -> Plan:
-    """The plan of a configuration; `directory` is where Optuna's files go (None: nowhere)."""
+def make_plan(config: StudyConfig, directory: Path | None, goals: Mapping[str, str] = GOALS) -> Plan:
+    """The plan of a configuration with metrics of these goals; `directory` holds Optuna's files, if anything does."""
     return Plan(
         config.make_arms(),
         seed=config.seed,
-        objective=Objective(name=config.objective, goal=GOALS[config.objective]),
-        goals=GOALS,
+        objective=Objective(name=config.objective, goal=goals[config.objective]),
+        goals=goals,
         storage=directory / "optuna" if directory else None,
     )
 
@@ -169,11 +150,14 @@ def _begin(
     """
     description = describe(cohort)
     if not state.info:
+        goals = goals_of(config)
         info = {
             "name": config.name,
             "config": config.model_dump(mode="json"),
             "objective": f"val/{config.objective}",
-            "goal": GOALS[config.objective],
+            "goal": goals[config.objective],
+            "goals": goals,
+            "parts": origins(config),
             "terms": list(config.terms),
             "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
             "seeds": {"search": config.seed, "judged": list(config.seeds)},

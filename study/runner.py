@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.config import ResourcesConfig, StudyConfig
 from study.journal import Journal
+from study.parts import Foreign, missing_part
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState
 from trainables.errors import UserError
@@ -144,6 +145,8 @@ def run_trials(
         "training": config.training.model_dump(mode="json"),
         "terms": list(config.terms),
         "objective": config.objective,
+        "metrics": list(config.metrics),
+        "module_path": [str(folder) for folder in config.module_path],
         "directory": str(directory),
         "share": resources.share,
         "num_threads": max(1, int(resources.cpus)),
@@ -156,6 +159,7 @@ def run_trials(
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     baselines: list[Any] = []
+    baselines_task = _baselines_task(resources, settings)
     # Ray's own bookkeeping is thrown away; only nodes of a cluster must share the folder.
     scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
 
@@ -167,7 +171,7 @@ def run_trials(
                 raise searcher.failure
             # The baselines take the first device that the last trials leave free.
             if searcher.exhausted and not baselines and not state.baselines:
-                baselines.append(_baselines_task(resources).remote(cohort_ref))
+                baselines.append(baselines_task.remote(cohort_ref))
             tick()
 
         recorder = Recorder(
@@ -196,7 +200,7 @@ def run_trials(
         while not plan.exhausted(state) or _left_open(state):
             fit()
         if not state.baselines:
-            ref = baselines[0] if baselines else _baselines_task(resources).remote(cohort_ref)
+            ref = baselines[0] if baselines else baselines_task.remote(cohort_ref)
             for name, scores in ray.get(ref).items():
                 journal.append("baseline", name=name, scores=scores)
     finally:
@@ -209,22 +213,40 @@ def check_storage(directory: Path) -> None:
     Raises:
         UserError: one of them cannot, or does not answer.
     """
+    from study.storage import Meeting, meet
+
+    with Meeting(directory) as meeting:
+        meeting.check(_ask_nodes(lambda node: meet(str(directory), meeting.token, node)))
+
+
+def check_nodes(module_path: Iterable[Path], foreign: Foreign) -> None:
+    """Lets every node of the cluster find the parts that are not built in.
+
+    Raises:
+        UserError: one of them does not.
+    """
+    folders = [str(folder) for folder in module_path]
+    for _, name, problem in _ask_nodes(lambda node: missing_part(folders, foreign)) if foreign else ():
+        if problem is not None:
+            raise UserError(
+                f"node {name}: {problem}. Install the package on every node, or keep the file in a folder they share "
+                f"and name that in `module_path`."
+            )
+
+
+def _ask_nodes(question: Callable[[str], str | None]) -> Iterator[tuple[str, str, str | None]]:
+    """Asks every node of the cluster, by its id. Yields id, name, and what is wrong there (None: nothing)."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from study.storage import Meeting, meet
-
-    task = ray.remote(num_cpus=0, max_retries=0)(meet)
+    task = ray.remote(num_cpus=0, max_retries=0)(question)
     nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    with Meeting(directory) as meeting:
-        asked = {
-            node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                str(directory), meeting.token, node
-            )
-            for node in nodes
-        }
-        ray.wait(list(asked.values()), num_returns=len(asked), timeout=NODE_SECONDS)
-        meeting.check((node, nodes[node], _answer(ref)) for node, ref in asked.items())
+    asked = {
+        node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(node)
+        for node in nodes
+    }
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=NODE_SECONDS)
+    yield from ((node, nodes[node], _answer(ref)) for node, ref in asked.items())
 
 
 def _answer(ref: Any) -> str | None:
@@ -242,15 +264,17 @@ def _left_open(state: StudyState) -> bool:
     return any(trial.state in OPEN_STATES for trial in state.trials.values())
 
 
-def _baselines_task(resources: Resources) -> Any:
+def _baselines_task(resources: Resources, settings: dict[str, Any]) -> Any:
     import ray
 
     @ray.remote(num_cpus=resources.cpus, max_retries=1)
     def baselines(cohort: Any) -> Any:
         from trainables.baselines import baseline_scores
+        from trainables.extensions import extend_path
         from trainables.hardware import ready_process
 
-        ready_process(max(1, int(resources.cpus)))
-        return baseline_scores(cohort)
+        ready_process(settings["num_threads"])
+        extend_path(settings["module_path"])
+        return baseline_scores(cohort, metrics=settings["metrics"])
 
     return baselines

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.goals import GOALS
+
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""subject (pseudonym) -> region (`mask`, `volume`, `lesion`) -> metric (`psnr`, `ssim`, `rmse`) -> value."""
+"""subject (pseudonym) -> region (`mask`, `volume`, `lesion`) -> metric (`psnr`, `ssim`, `rmse`, ...) -> value."""
 
 OPEN_STATES = ("waiting", "running")
 
@@ -101,8 +103,8 @@ class StudyState:
     """Everything a journal tells."""
 
     info: dict[str, Any] = field(default_factory=dict)
-    """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `terms`,
-    `arms`."""
+    """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `goals`,
+    `parts`, `terms`, `arms`."""
     trials: dict[str, Trial] = field(default_factory=dict)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)
@@ -115,6 +117,11 @@ class StudyState:
     finished: bool = False
     notes: list[str] = field(default_factory=list)
     """Things the report must say (a stopped search, a torn line, mixed devices)."""
+
+    @property
+    def goals(self) -> Mapping[str, str]:
+        """The metrics that are measured, and which way is better: `max` or `min`."""
+        return self.info.get("goals") or GOALS
 
     def of_arm(self, arm: str) -> list[Trial]:
         """Trials of an arm in the order in which they were handed out."""

@@ -51,7 +51,7 @@ def show_status(directory: Path, *, as_json: bool = False) -> None:
 def study_status(directory: Path) -> dict[str, Any]:
     """The same as plain values."""
     state = load_state(directory)
-    plan = make_plan(validate(state.info["config"], str(directory / "study.yaml")), None)
+    plan = make_plan(validate(state.info["config"], str(directory / "study.yaml")), None, state.goals)
     rows = arm_rows(state, plan)
     running = sum(row["running"] for row in rows)
     workers = max(running, 1)

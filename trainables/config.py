@@ -1,6 +1,5 @@
 """What one training is told, the same in every arm: network, schedule, precision, budget of steps."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,9 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainables.cohort.config import Augmentation
 
 Precision = Literal["fp32", "bf16", "auto"]
-
-GOALS: Mapping[str, Literal["max", "min"]] = {"psnr": "max", "ssim": "max", "rmse": "min"}
-"""The metrics that every study measures, and which way is better."""
 
 
 class NetworkConfig(BaseModel):

@@ -4,15 +4,14 @@ is 1."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from trainables import ssim
-from trainables.config import GOALS
 from trainables.errors import UserError
 from trainables.extensions import find
+from trainables.goals import GOALS, Goal
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Metric:
     """What is measured and which way is better."""
 
     name: str
-    goal: Literal["max", "min"]
+    goal: Goal
     score: Callable[[Tensor, Tensor, Tensor], float | Tensor] | None = None
     """(prediction, target, region), each (D, H, W), the region bool: one number. None for those of `METRICS`, which
     share their work."""

@@ -43,6 +43,7 @@ class Synthesis(tune.Trainable):
 
     def _prepare(self, trial: dict[str, Any], taken: float) -> None:
         from trainables.config import TrainingConfig
+        from trainables.extensions import extend_path
         from trainables.hardware import describe, energy_counter, peak_bytes, ready_process, reset_peak, training_device
         from trainables.meter import Meter
         from trainables.training import Training
@@ -50,6 +51,7 @@ class Synthesis(tune.Trainable):
 
         settings = self._settings
         ready_process(settings["num_threads"])
+        extend_path(settings["module_path"])
         device = training_device()
         reset_peak(device)
         self._directory = Path(settings["directory"]) / "checkpoints" / trial["key"]
@@ -68,6 +70,7 @@ class Synthesis(tune.Trainable):
             seed=trial["seed"],
             meter=self._meter,
             objective=settings["objective"],
+            metrics=settings["metrics"],
             device=device,
         )
         self._initial_losses = training.initial_losses(settings["terms"])

@@ -120,7 +120,7 @@ def _fixed(evidence: Evidence) -> Iterator[Caveat]:
     better = [clean(name) for name, score in scores.items() if score is not None and score > tuned]
     if better:
         text = (
-            f"{enumerated(better)} needed no search and had a better {QUANTITIES[evidence.objective].label} than "
+            f"{enumerated(better)} needed no search and had a better {evidence.selecting.label} than "
             f"{clean(reference.label)}: the search did not find such weights, or its space does not hold them."
         )
         yield Caveat(key="fixed_arm_better", text=text)

@@ -5,7 +5,7 @@ from typing import Any
 from study.ledger import COST_COLUMNS
 from study.report.evidence import ArmEvidence
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number, percent
+from study.report.quantities import number, percent
 from study.report.table import Row, Table, plain_table
 from study.state import Attempt
 
@@ -73,7 +73,7 @@ def searches_table(findings: Findings) -> Table | None:
     """What each search found for its money, and which free weights mattered; None without a search."""
     if not findings.searches:
         return None
-    quantity = QUANTITIES[findings.evidence.objective]
+    quantity = findings.evidence.selecting
     rows: list[Row] = []
     for found in findings.searches:
         name = f"{found.arm}, search {found.replicate}"

@@ -1,6 +1,6 @@
 """The numbers of a `StudyState` as arrays: what each arm scored and what each search went through."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.ledger import METRICS, mean_score, paid, selected
-from study.report.quantities import REGIONS
+from study.ledger import mean_score, paid, selected
+from study.report.quantities import QUANTITIES, REGIONS, Quantity
 from study.state import OPEN_STATES, Scores, StudyState, Trial
 
 Floats = NDArray[np.float64]
@@ -119,6 +119,21 @@ class Evidence:
         """The `report` section of the configuration."""
         return (self.state.info.get("config") or {}).get("report") or {}
 
+    @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """Every metric that was measured: the usual ones, then those of the user's own."""
+        own = {
+            name: Quantity(name=name, label=name, goal=goal, unit="", decimals=4)
+            for name, goal in self.state.goals.items()
+            if name not in QUANTITIES
+        }
+        return QUANTITIES | own
+
+    @property
+    def selecting(self) -> Quantity:
+        """The metric that selects."""
+        return self.quantities[self.objective]
+
     def of_role(self, role: str) -> list[ArmEvidence]:
         """Arms of a role, in the study's order."""
         return [arm for arm in self.arms.values() if arm.role == role]
@@ -147,7 +162,7 @@ def gather(state: StudyState) -> Evidence:
     for name, trials in by_arm.items():
         info = planned.get(name) or {"role": _guessed_role(trials)}
         arms[name] = _arm(state, name, info, trials, subjects, objective)
-    baselines = {name: _single_run(scores, subjects) for name, scores in state.baselines.items()}
+    baselines = {name: _single_run(scores, subjects, state.goals) for name, scores in state.baselines.items()}
     return Evidence(state=state, subjects=subjects, arms=arms, baselines=baselines, objective=objective, goal=goal)
 
 
@@ -203,10 +218,10 @@ def _arm(
         trials=trials,
         judged=judged,
         confirmed=confirmed,
-        scores=_score_arrays([t.scores for t in judged if t.scores is not None], subjects),
+        scores=_score_arrays([t.scores for t in judged if t.scores is not None], subjects, state.goals),
         validation={
             metric: np.array([_value(m["metrics"].get(f"val/{metric}")) if m else np.nan for m in kept])
-            for metric in METRICS
+            for metric in state.goals
         },
         searches=searches,
         exchangeable=_exchangeable(state, name),
@@ -257,19 +272,21 @@ def _value(value: float | None) -> float:
     return np.nan if value is None else float(value)
 
 
-def _score_arrays(runs: Sequence[Scores], subjects: Sequence[str]) -> dict[str, dict[str, Floats]]:
+def _score_arrays(
+    runs: Sequence[Scores], subjects: Sequence[str], names: Collection[str]
+) -> dict[str, dict[str, Floats]]:
     shape = (len(runs), len(subjects))
-    arrays = {region: {metric: np.full(shape, np.nan) for metric in METRICS} for region in REGIONS}
+    arrays = {region: {metric: np.full(shape, np.nan) for metric in names} for region in REGIONS}
     column = {subject: i for i, subject in enumerate(subjects)}
     for row, scores in enumerate(runs):
         for subject, regions in scores.items():
             for region, metrics in regions.items():
                 for metric, value in metrics.items():
-                    if region in arrays and metric in METRICS:
+                    if region in arrays and metric in names:
                         arrays[region][metric][row, column[subject]] = _value(value)
     return arrays
 
 
-def _single_run(scores: Scores, subjects: Sequence[str]) -> dict[str, dict[str, Floats]]:
-    arrays = _score_arrays([scores], subjects)
+def _single_run(scores: Scores, subjects: Sequence[str], names: Collection[str]) -> dict[str, dict[str, Floats]]:
+    arrays = _score_arrays([scores], subjects, names)
     return {region: {metric: values[0] for metric, values in metrics.items()} for region, metrics in arrays.items()}

@@ -7,7 +7,7 @@ from study.report.evidence import Evidence
 from study.report.figures.style import Drawing
 from study.report.findings import Findings
 from study.report.pour import pour
-from study.report.quantities import QUANTITIES, interval_text, number, seconds, times
+from study.report.quantities import interval_text, number, seconds, times
 from study.report.table import Table
 from study.report.text import clean
 from study.report.verdict import Words, spoken
@@ -33,7 +33,7 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
     evidence, facts = findings.evidence, []
     objective = findings.decisive.get(evidence.objective)
     if objective is not None:
-        quantity, found = QUANTITIES[evidence.objective], objective.paired
+        quantity, found = evidence.selecting, objective.paired
         note = f"difference in {quantity.label}"
         if found.t.low is not None:
             note += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
@@ -58,7 +58,7 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
     provenance = {k: v for k, v in (cohort.get("provenance") or {}).items() if not isinstance(v, dict)}
     seeds = sorted({trial.seed for arm in evidence.arms.values() for trial in arm.judged})
     searched = sorted({trial.seed for trial in evidence.state.trials.values() if trial.role == "search"})
-    objective = QUANTITIES[evidence.objective].label
+    objective = evidence.selecting.label
     rows = [
         ("Cohort", f"{cohort.get('num_subjects', '–')} subjects, {'simulated' if evidence.simulated else 'real'}"),
         ("Split", "; ".join([", ".join(f"{name} {size}" for name, size in splits.items()), "by subject"])),

@@ -65,7 +65,7 @@ def margin_of(evidence: Evidence, metric: str) -> Margin:
     values = [mean(arm.validation[metric]) if arm else None for arm in (reference, equal)]
     if values[0] is None or values[1] is None:
         return Margin(value=0.0, source="0, for lack of validation values of tuned and equal weights")
-    gain = float(oriented(values[0] - values[1], QUANTITIES[metric].goal))
+    gain = float(oriented(values[0] - values[1], evidence.quantities[metric].goal))
     if gain <= 0:
         return Margin(value=0.0, source="0, because tuning gained nothing over equal weights on validation")
     return Margin(value=gain / 2, source="half the gain of tuning over equal weights on validation")

@@ -1,13 +1,14 @@
 """`summary.json`: the verdict and every number of the page, with units and intervals."""
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
 from study.report.costs import BreakEvenFinding
 from study.report.evidence import ArmEvidence
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, REGIONS
+from study.report.quantities import REGIONS
 from study.report.tables import describe
 from study.report.verdict import Words
 
@@ -28,14 +29,14 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
         "verdict": asdict(words) | {"lines": list(words.lines)},
         "units": {
             "cost": "device-seconds",
-            "metrics": {m: {"unit": q.unit or None, "goal": q.goal} for m, q in QUANTITIES.items()},
+            "metrics": {m: {"unit": q.unit or None, "goal": q.goal} for m, q in evidence.quantities.items()},
             "differences": "candidate less reference, oriented so that positive favours the candidate",
         },
         "num_test_subjects": len(evidence.subjects),
         "objective": evidence.objective,
         "data_range": 1.0,
-        "arms": {name: _arm(arm) for name, arm in evidence.arms.items()},
-        "baselines": {name: _test(regions) for name, regions in evidence.baselines.items()},
+        "arms": {name: _arm(arm, evidence.quantities) for name, arm in evidence.arms.items()},
+        "baselines": {name: _test(regions, evidence.quantities) for name, regions in evidence.baselines.items()},
         "noninferiority": _noninferiority(findings),
         "pairs": [{"arm": p.arm, "metric": p.metric, "p_holm": p.p_holm, **asdict(p.paired)} for p in findings.pairs],
         "cost_ratio": _cost_ratio(findings),
@@ -46,8 +47,8 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
     return _finite(summary)
 
 
-def _arm(arm: ArmEvidence) -> dict[str, Any]:
-    regions = {region: {m: arm.per_subject(region, m) for m in QUANTITIES} for region in REGIONS} if arm.judged else {}
+def _arm(arm: ArmEvidence, metrics: Collection[str]) -> dict[str, Any]:
+    regions = {region: {m: arm.per_subject(region, m) for m in metrics} for region in REGIONS} if arm.judged else {}
     states = [trial.state for trial in arm.trials]
     return {
         "role": arm.role,
@@ -56,7 +57,7 @@ def _arm(arm: ArmEvidence) -> dict[str, Any]:
         "num_judged": len(arm.judged),
         "confirmed": arm.confirmed,
         "trials": {state: states.count(state) for state in sorted(set(states))},
-        "test": _test(regions),
+        "test": _test(regions, metrics),
         "validation": {m: dict(zip(("mean", "sd", "n"), describe(v), strict=True)) for m, v in arm.validation.items()},
         "cost": {"device_seconds": arm.cost},
         "searches": [
@@ -72,13 +73,13 @@ def _arm(arm: ArmEvidence) -> dict[str, Any]:
     }
 
 
-def _test(regions: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _test(regions: dict[str, dict[str, Any]], metrics: Collection[str]) -> dict[str, Any]:
     """In mask at the top, as users expect; the other regions beside."""
     described = {
         region: {m: dict(zip(("mean", "sd", "n"), describe(values), strict=True)) for m, values in metrics.items()}
         for region, metrics in regions.items()
     }
-    nothing = {m: {"mean": None, "sd": None, "n": 0} for m in QUANTITIES}
+    nothing = {m: {"mean": None, "sd": None, "n": 0} for m in metrics}
     return {**described.get("mask", nothing), "regions": described}
 
 

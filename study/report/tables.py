@@ -1,5 +1,6 @@
 """The table of the abstract: every arm and baseline, its quality and its cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 
 from study.report.evidence import ArmEvidence, Evidence, Floats
 from study.report.findings import Findings
-from study.report.quantities import BASELINES, QUANTITIES, REGIONS, number
+from study.report.quantities import BASELINES, REGIONS, Quantity, number
 from study.report.table import Table, unique
 
 SIGNIFICANT = 0.05
@@ -18,9 +19,10 @@ def results_table(findings: Findings, region: str = "mask") -> Table | None:
     evidence = findings.evidence
     rows: list[tuple[str, ArmEvidence | None, dict[str, Floats]]] = []
     for name, regions in evidence.baselines.items():
-        rows.append((BASELINES.get(name, name), None, {m: regions[region][m] for m in QUANTITIES}))
+        rows.append((BASELINES.get(name, name), None, regions[region]))
     for each in evidence.arms.values():
-        rows.append((each.label, each, {m: each.per_subject(region, m) for m in QUANTITIES} if each.judged else {}))
+        scores = {m: each.per_subject(region, m) for m in evidence.quantities} if each.judged else {}
+        rows.append((each.label, each, scores))
     if not rows:
         return None
     adjusted = {(p.arm, p.metric): p.p_holm for p in findings.pairs} if region == "mask" else {}
@@ -29,7 +31,7 @@ def results_table(findings: Findings, region: str = "mask") -> Table | None:
     for _, arm, scores in rows:
         cells: dict[str, str] = {}
         numbers: dict[str, Any] = {}
-        for metric, quantity in QUANTITIES.items():
+        for metric, quantity in evidence.quantities.items():
             mean, sd, n = describe(scores.get(metric))
             p = adjusted.get((arm.name, metric)) if arm else None
             star = "*" if p is not None and p < SIGNIFICANT else ""
@@ -51,7 +53,7 @@ def results_table(findings: Findings, region: str = "mask") -> Table | None:
         caption=_caption(evidence, region),
         shown=frame,
         values=numbers_frame,
-        best=_best(frame, numbers_frame),
+        best=_best(frame, numbers_frame, evidence.quantities),
         footnote=_footnote(findings, region),
     )
 
@@ -78,9 +80,9 @@ def _cost_cells(arm: ArmEvidence | None) -> tuple[dict[str, str], dict[str, Any]
     return shown, {"num_trials": len(arm.trials)} | {f"device_seconds_{k}": arm.cost[k] for k in heading}
 
 
-def _best(shown: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+def _best(shown: pd.DataFrame, values: pd.DataFrame, quantities: Mapping[str, Quantity]) -> pd.DataFrame:
     best = pd.DataFrame(False, index=shown.index, columns=shown.columns)
-    for position, (metric, quantity) in enumerate(QUANTITIES.items()):
+    for position, (metric, quantity) in enumerate(quantities.items()):
         means = pd.to_numeric(values[f"{metric}_mean"])
         if means.notna().any():
             best.iloc[:, position] = (means == (means.max() if quantity.goal == "max" else means.min())).to_numpy()

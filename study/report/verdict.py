@@ -132,7 +132,7 @@ def _break_even(findings: Findings) -> str:
     if not found or evidence.candidate is None:
         return "Break-even is not known: it takes a finished automatic training and a validated trial of a search."
     first = found[0]
-    metric = QUANTITIES[evidence.objective].label
+    metric = evidence.selecting.label
     goal = f"the {metric} of {spoken(evidence.candidate)} less the margin"
     if first.basis == "validation":
         goal += " (on validation)"

@@ -25,7 +25,7 @@ def refused(folder: Path, *arguments: str, status: int = 1) -> str:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((*SMOKE, "-o", "trainig.epochs=3"), "unknown key `trainig`; did you mean 'training'?"),
+        ((*SMOKE, "-o", "trainig.epochs=3"), "unknown key `trainig`; did you mean -o training.epochs=3?"),
         ((*SMOKE, "-o", "training.epochs=few"), "`training.epochs`: input should be a valid integer"),
         ((*SMOKE, "-o", "terms=[l1, sim]"), "terms: unknown loss term 'sim'; did you mean 'ssim'?"),
         ((*SMOKE, "-o", "arms.cov.options.mode=half"), "arms.cov: "),

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.config import GOALS, PRESETS, load_config, validate
+from study.config import PRESETS, load_config, validate
 from trainables.errors import UserError
-from trainables.metrics import METRICS
 
 DEMO = yaml.safe_load((PRESETS / "demo.yaml").read_text())
 
@@ -46,10 +45,6 @@ def test_a_virtual_cohort_is_split_six_to_one_to_three_and_no_split_is_empty(tot
     assert tuple(count for _, count in config.cohort.virtual.splits()) == splits
 
 
-def test_goals_are_those_of_the_metrics():
-    assert {name: metric.goal for name, metric in METRICS.items()} == GOALS
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -78,7 +73,15 @@ def test_goals_are_those_of_the_metrics():
         ({"arms": {}}, "`arms`: dictionary should have at least 1 item"),
         ({"terms": ["l1", "l1"]}, "`terms`: has an entry twice"),
         ({"resources": {"gpus_per_trial": 1.5}}, "`resources.gpus_per_trial`: is a fraction of 1 or a whole number"),
-        ({"objective": "mse"}, "`objective`: input should be 'psnr', 'ssim' or 'rmse' (got 'mse')."),
+        (
+            {"objective": "mse"},
+            "`objective`: no metric 'mse' is measured (`metrics` may list it); did you mean 'rmse'?",
+        ),
+        ({"objective": "bias", "metrics": ["dice"]}, "`objective`: no metric 'bias' is measured"),
+        (
+            {"arms": {"tuned": {"budget": {"trials": 3}, "objectives": ["psnr", "dice"]}}},
+            "`arms.tuned.objectives`: no metric 'dice' is measured",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(change, says):
@@ -97,6 +100,53 @@ def test_overrides_reach_any_key_and_keep_types(tmp_path):
     assert config.terms == ("l1", "ssim")
     assert config.arms["cov"].options == {"mode": "decay"}
     assert config.name == "x y"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trainig.epochs=3", "unknown key `trainig`; did you mean -o training.epochs=3?"),
+        ("training.epoch=3", "unknown key `training.epoch`; did you mean -o training.epochs=3?"),
+        ("epochs=3", "unknown key `epochs`; did you mean -o training.epochs=3?"),
+        ("num_subjects=[1, 2]", "did you mean -o 'cohort.virtual.num_subjects=[1, 2]'?"),
+        ("arms.cov.budgt.trials=3", "unknown key `arms.cov.budgt`; did you mean -o arms.cov.budget.trials=3?"),
+        ("arms.tuned.budget.trails=3", "did you mean -o arms.tuned.budget.trials=3?"),
+        ("training.xyzzy=1", "unknown key `training.xyzzy`; there are augmentation, batch_size"),
+        ("training.epochs=many", "`training.epochs`: input should be a valid integer"),
+        ("training.epochs=", "`training.epochs`: input should be a valid integer (got None)."),
+        ("arms.cov={seeds: 0}", "`arms.cov.seeds`: input should be greater than or equal to 1 (got 0)."),
+        ("training.epochs.x=3", "`epochs` is not a group of keys."),
+        ("training..epochs=3", "write it as key.path=value"),
+        ("=3", "write it as key.path=value"),
+        ("training.epochs", "write it as key.path=value"),
+        ("terms=[l1", "the value is not valid YAML; a list is -o 'terms=[l1, ssim]'."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_quoted_with_what_to_type(override, says):
+    with pytest.raises(UserError) as error:
+        load_config(preset="demo", overrides=["name=x", override])
+    message = str(error.value)
+    assert message.startswith(f"-o {override}: ")
+    assert says in message
+
+
+def test_keys_that_are_names_are_free():
+    overrides = ["arms.mine={strategy: cov}", "arms.mine.options.mode=ema", "training.term_options.l9.x=1"]
+    config = load_config(preset="demo", overrides=overrides)
+    assert config.arms["mine"].options == {"mode": "ema"}
+    assert config.training.term_options == {"l9": {"x": 1}}
+
+
+def test_modules_are_looked_for_beside_the_configuration_and_where_the_command_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    path = tmp_path / "studies" / "mine.yaml"
+    path.write_text(yaml.safe_dump(DEMO | {"terms": ["l1", "mine:edges"]}))
+    assert load_config(path).module_path == (tmp_path / "studies", tmp_path)
+    assert load_config(path, overrides=["module_path=[code]"]).module_path == (tmp_path / "studies" / "code",)
+    assert load_config(path, overrides=["terms=[l1, ssim]"]).module_path == ()
+    again = validate(load_config(path).model_dump(mode="json"), "study.yaml")
+    assert again.module_path == (tmp_path / "studies", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from study.report.figures.style import (
     window,
 )
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number, percent, seconds
+from study.report.quantities import number, percent, seconds
 from study.report.text import clean, short
 
 MAX_HOVER_POINTS = 2000
@@ -40,7 +40,7 @@ def draw(findings: Findings) -> Drawing:
     for axes, split in zip(panels, ("test", "validation"), strict=True):
         points += _panel(axes, findings, split)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     return finish(
         figure,
         simulated=evidence.simulated,
@@ -59,7 +59,7 @@ def draw(findings: Findings) -> Drawing:
 
 def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
     evidence = findings.evidence
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     marks = {name: arm_mark(arm, evidence.objective, split) for name, arm in evidence.arms.items()}
     shown = {name: mark for name, mark in marks.items() if mark is not None}
     searches = [(arm, search) for arm in evidence.of_role("tuned") for search in arm.searches]
@@ -132,7 +132,7 @@ def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: Searc
     # A search whose trials have no test scores has no test curve, save where its incumbent has one.
     known = (best >= 0) & np.isfinite(values[best])
     axes.step(ends[known], values[best[known]], where="post", color=colour, linewidth=1.5)
-    unit = QUANTITIES[evidence.objective].unit
+    unit = evidence.selecting.unit
     return [
         (
             axes,
@@ -147,7 +147,7 @@ def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: Searc
 def _draw_mark(axes: Axes, evidence: Evidence, arm: ArmEvidence, mark: Mark) -> Point:
     cost, quality = mark
     colour = colour_of(evidence, arm)
-    text = f"{clean(arm.name)} · {number(quality, 3)} {QUANTITIES[evidence.objective].unit} · {seconds(cost)}"
+    text = f"{clean(arm.name)} · {number(quality, 3)} {evidence.selecting.unit} · {seconds(cost)}"
     worst = axes.get_ylim()[0]
     if _beyond(axes, np.array([quality]), evidence.goal)[0]:
         axes.scatter([cost], [worst], s=24, marker="v", color=colour, clip_on=False, zorder=4)
@@ -238,7 +238,7 @@ def _legend() -> list[Line2D]:
 
 def _alt(findings: Findings) -> str:
     evidence = findings.evidence
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     parts = [f"Scatter plot of {quantity.label} against device-seconds paid."]
     for arm in evidence.arms.values():
         mark = arm_mark(arm, evidence.objective, "test")

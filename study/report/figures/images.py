@@ -16,7 +16,6 @@ from study.analysis.estimators import oriented
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.figures.style import Drawing, finish, new_figure
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES
 from study.report.text import clean, short
 
 Images = NDArray[np.float32]
@@ -119,7 +118,7 @@ def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str)
     panels: list[Panel] = [("source", source, errors["source"]), ("target", target, None)]
     panels += [(evidence.arms[name].label, shown[name], errors[name]) for name in samples.predictions]
     figure = _grid(panels, box, window, scale, None if lesion is None else lesion[i].astype(bool))
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     values = []
     for name in samples.predictions:
         score = evidence.arms[name].per_subject("mask", evidence.objective)[list(evidence.subjects).index(subject)]

@@ -8,7 +8,7 @@ from study.analysis.estimators import expected_best, oriented, running_incumbent
 from study.report.evidence import ArmEvidence, Evidence, Floats, mean
 from study.report.figures.style import LIGHT, Drawing, colour_of, finish, log_ticks, new_figure, window
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES, number
+from study.report.quantities import number
 from study.report.text import clean, short
 
 MAX_POINTS = 200
@@ -49,7 +49,7 @@ def drawn_trials(arm: ArmEvidence, goal: str) -> tuple[Floats, Floats]:
 
 
 def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) -> None:
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     central: list[float] = []
     longest = 1
     for arm in arms:
@@ -126,7 +126,7 @@ def _draw_observed(axes: Axes, evidence: Evidence, arm: ArmEvidence, split: str)
 
 
 def _caption(evidence: Evidence, arms: list[ArmEvidence]) -> str:
-    parts = [f"{QUANTITIES[evidence.objective].label} of the best validated of k trials."]
+    parts = [f"{evidence.selecting.label} of the best validated of k trials."]
     for arm in arms:
         if arm.exchangeable:
             parts.append(
@@ -143,7 +143,7 @@ def _caption(evidence: Evidence, arms: list[ArmEvidence]) -> str:
 
 
 def _alt(evidence: Evidence, arms: list[ArmEvidence]) -> str:
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     parts = [f"Curves of {quantity.label} against the number of trials."]
     for arm in arms:
         for search in arm.searches:

@@ -10,7 +10,6 @@ from study.report.evidence import ArmEvidence, Evidence, Floats
 from study.report.figures.style import LIGHT, Drawing, cloud_is_large, finish, new_figure
 from study.report.figures.weights import final_weights
 from study.report.findings import Findings
-from study.report.quantities import QUANTITIES
 from study.report.text import clean, short
 
 COLOURMAP = "viridis"
@@ -32,7 +31,7 @@ def draw(findings: Findings) -> Drawing | None:
     axes = figure.subplots()
     draw_in = _draw_simplex if simplex else _draw_parallel
     draw_in(axes, evidence, weights, values, best)
-    quantity = QUANTITIES[evidence.objective]
+    quantity = evidence.selecting
     _colour_bar(figure, axes, values, quantity.title)
     what = "A point is a trial" if simplex else "A line is a trial"
     candidate = evidence.candidate
