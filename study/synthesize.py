@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,8 +15,9 @@ from study.state import StudyState, Trial
 from study.synthesis_jobs import Job, find_jobs
 from trainables.cohort import write_volume
 from trainables.errors import UserError, did_you_mean
-from trainables.hardware import training_device
-from trainables.inference import Synthesiser
+
+if TYPE_CHECKING:
+    from trainables.inference import Synthesiser
 
 
 def synthesize(
@@ -52,6 +54,10 @@ def synthesize(
     trial = choose_trial(state, directory, arm=arm, key=key)
     config = validate(state.info["config"], str(directory / "study.yaml")).cohort.prepare
     jobs = find_jobs(source, out, mask=mask, force=force, config=config)
+    # Torch takes seconds to import; by now every name is known to be right.
+    from trainables.hardware import training_device
+    from trainables.inference import Synthesiser
+
     synthesiser = Synthesiser.load(directory / "checkpoints" / trial.key, training_device())
     value = objective_of(state).value(trial)
     _say(console, f"Model: trial {trial.key} of arm {trial.arm}, {state.info['objective']} {value:.4g}")
@@ -111,7 +117,7 @@ def choose_trial(state: StudyState, directory: Path, *, arm: str | None, key: st
     return best
 
 
-def _synthesize(job: Job, synthesiser: Synthesiser, note: str, progress: Progress) -> None:
+def _synthesize(job: Job, synthesiser: "Synthesiser", note: str, progress: Progress) -> None:
     """One image, from reading to writing."""
     task = progress.add_task(job.source.name, total=None)
     try:

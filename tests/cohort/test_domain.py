@@ -49,7 +49,7 @@ def test_spread_is_the_distance_of_the_oddest_from_the_others():
     assert domain.departures(*volume(0.85)) == []
     (sentence,) = domain.departures(*volume(0.95))
     assert sentence == (
-        "intensities: the histogram inside the mask is 0.65 away from those trained on (at most 0.60 is usual)"
+        "intensities: the histogram inside the mask is 0.65 away from those trained on (at most 0.6 is usual)"
     )
     assert Domain.of([volume(0.4)]).spread == 0
 

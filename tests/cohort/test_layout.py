@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainables.cohort import CohortConfig, find_cohort
+from trainables.cohort.bids import find_sources
 from trainables.errors import UserError
 
 T1W = CohortConfig(source_pattern="T1w", target_pattern="ce-gadolinium_T1w")
@@ -242,3 +243,23 @@ def test_manifests_that_cannot_be_followed(tmp_path: Path, content: bytes, messa
         find_cohort(path, CohortConfig())
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
+
+
+def test_sources_without_targets(tmp_path: Path) -> None:
+    """New patients have no targets yet; masks go by session, as in pairs."""
+    _touch(
+        tmp_path, "sub-b/anat/sub-b_T1w.nii.gz", "sub-b/anat/sub-b_label-brain_mask.nii.gz",
+        "sub-a/ses-2/anat/sub-a_ses-2_T1w.nii", "sub-a/ses-1/anat/sub-a_ses-1_T1w.nii",
+        "sub-a/ses-1/anat/sub-a_ses-1_label-brain_mask.nii", "sub-a/ses-1/anat/sub-a_ses-1_ce-gadolinium_T1w.nii",
+        "sub-c/anat/sub-c_T2w.nii",
+    )  # fmt: skip
+    assert [(path.name, _names(mask)) for path, mask in find_sources(tmp_path, T1W)] == [
+        ("sub-a_ses-1_T1w.nii", "sub-a_ses-1_label-brain_mask.nii"),
+        ("sub-a_ses-2_T1w.nii", ""),
+        ("sub-b_T1w.nii.gz", "sub-b_label-brain_mask.nii.gz"),
+    ]
+    with pytest.raises(UserError, match=r"no source found; looked for sub-\*_T1w\.nii\[\.gz\]"):
+        find_sources(_touch(tmp_path / "other", "sub-c/anat/sub-c_T2w.nii"), T1W)
+    _touch(tmp_path, "sub-b/anat/sub-b_T1w.nii")
+    with pytest.raises(UserError, match="two files can be the source"):
+        find_sources(tmp_path, T1W)

@@ -1,5 +1,7 @@
 """One new volume, prepared as the cohort was, and the synthesised one in its place."""
 
+import resource
+import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -61,3 +63,21 @@ def test_places_that_cannot_be_written(tmp_path: Path, write_image) -> None:
         write_volume(volume.source, volume, tmp_path / "source.nii" / "out.nii.gz")
     with pytest.raises(UserError, match="no such file"):
         prepare_volume(tmp_path / "absent.nii.gz", CohortConfig())
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, write_image) -> None:
+    """Writing ends in the middle, at the largest file size that the process may write."""
+    data = np.random.default_rng(0).integers(0, 900, (20, 20, 20)).astype(np.int16)
+    volume = prepare_volume(write_image(tmp_path / "source.nii", data), CohortConfig())
+    (tmp_path / "out.nii").write_bytes(b"mine")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+        with pytest.raises(UserError, match="cannot be written"):
+            write_volume(volume.source, volume, tmp_path / "out.nii")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "out.nii").read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.nii", "source.nii"]

@@ -16,6 +16,7 @@ from study.config import validate
 from study.journal import load_state
 from study.state import StudyState
 from study.synthesize import choose_trial, synthesize
+from tests.docs.blocks import ROOT, blocks
 from tests.study.command import cov_study
 from trainables.cohort.nifti import load_volume
 from trainables.errors import UserError
@@ -26,7 +27,7 @@ SETTINGS = (
     "-o", "arms={equal: {}, cov: {seeds: 2}, tuned: {budget: {trials: 1}, seeds: 1}}",
 )  # fmt: skip
 ORIENTATIONS = ("LAS", "LPS", "LPI", "ASR", "PIR")
-REAL = Path(__file__).parents[3] / "shared" / "data" / "real" / "sub-ms19" / "anat"
+REAL = ROOT.parent / "shared" / "data" / "real" / "sub-ms19" / "anat"
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,19 @@ def test_nothing_is_unpickled(study, pair, tmp_path, monkeypatch):
     for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
         monkeypatch.setattr(module, name, refuse)
     said(study, pair[0], tmp_path / "out.nii.gz")
+
+
+def test_the_documented_python(study, pair, tmp_path, monkeypatch):
+    (shown,) = (block for block in blocks(ROOT / "docs" / "synthesize.md") if block.language == "python")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(study)
+    for path, name in zip(pair, ("early.nii.gz", "brain.nii.gz"), strict=True):
+        shutil.copy(path, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    exec(shown.text, {})
+    said(study, pair[0], tmp_path / "command.nii.gz", arm=None, key="cov-s1", mask=pair[1])
+    by_hand, by_command = (nib.load(tmp_path / name).get_fdata() for name in ("synthetic.nii.gz", "command.nii.gz"))
+    np.testing.assert_array_equal(by_hand, by_command)
 
 
 def test_the_command(study, pair, tmp_path):

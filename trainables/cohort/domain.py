@@ -92,8 +92,8 @@ class Domain(BaseModel):
         distance, limit = self.distance(source, mask), max(self.spread, INTENSITY_FLOOR)
         if distance > limit:
             found.append(
-                f"intensities: the histogram inside the mask is {distance:.2f} away from those trained on "
-                f"(at most {limit:.2f} is usual)"
+                f"intensities: the histogram inside the mask is {distance:.3g} away from those trained on "
+                f"(at most {limit:.3g} is usual)"
             )
         return found
 
