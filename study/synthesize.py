@@ -15,6 +15,7 @@ from study.state import StudyState, Trial
 from study.synthesis_jobs import Job, find_jobs
 from trainables.cohort import write_volume
 from trainables.errors import UserError, did_you_mean
+from trainables.extensions import extend_path
 
 if TYPE_CHECKING:
     from trainables.inference import Synthesiser
@@ -52,8 +53,9 @@ def synthesize(
     console = console or Console(file=sys.stderr, soft_wrap=True)
     state = load_state(directory)
     trial = choose_trial(state, directory, arm=arm, key=key)
-    config = validate(state.info["config"], str(directory / "study.yaml")).cohort.prepare
-    jobs = find_jobs(source, out, mask=mask, force=force, config=config)
+    config = validate(state.info["config"], str(directory / "study.yaml"))
+    jobs = find_jobs(source, out, mask=mask, force=force, config=config.cohort.prepare)
+    extend_path(config.module_path)  # the network may be one's own
     # Torch takes seconds to import; by now every name is known to be right.
     from trainables.hardware import training_device
     from trainables.inference import Synthesiser

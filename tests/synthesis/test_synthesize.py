@@ -13,7 +13,7 @@ from rich.console import Console
 
 from study.cohort import obtain
 from study.config import validate
-from study.journal import load_state
+from study.journal import Journal, load_state, read_events
 from study.state import StudyState
 from study.synthesize import choose_trial, synthesize
 from tests.docs.blocks import ROOT, blocks
@@ -280,6 +280,26 @@ def test_a_model_that_is_damaged(study, pair, tmp_path, name, damage, message):
         said(copy, pair[0], tmp_path / "out.nii.gz")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_ones_own(study, pair, tmp_path):
+    """Its file lies in a folder of `module_path`, its name in `model.json`."""
+    copy, modules = tmp_path / "study", tmp_path / "modules"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns("report", "optuna", "journal.jsonl"))
+    modules.mkdir()
+    (modules / "synthesis_network.py").write_text("from trainables.networks import unet as make\n")
+    with Journal(copy / "journal.jsonl") as journal:
+        for event in read_events(study / "journal.jsonl"):
+            fields = {key: value for key, value in event.items() if key not in ("v", "n", "time", "event")}
+            if event["event"] == "study":
+                fields["config"] = fields["config"] | {"module_path": [str(modules)]}
+            journal.append(event["event"], **fields)
+    for path in copy.glob("checkpoints/cov-s*/model.json"):
+        path.write_text(path.read_text().replace('"name": "unet"', '"name": "synthesis_network:make"'))
+    said(copy, pair[0], tmp_path / "own.nii.gz", mask=pair[1])
+    said(study, pair[0], tmp_path / "built-in.nii.gz", mask=pair[1])
+    own, built_in = (nib.load(tmp_path / f"{name}.nii.gz").get_fdata() for name in ("own", "built-in"))
+    np.testing.assert_array_equal(own, built_in)
 
 
 def test_nothing_is_unpickled(study, pair, tmp_path, monkeypatch):
