@@ -124,8 +124,8 @@ def _synthesize(job: Job, synthesiser: "Synthesiser", note: str, progress: Progr
     task = progress.add_task(job.source.name, total=None)
     try:
         volume = synthesiser.prepare(job.source, job.mask)
-        for departure in synthesiser.departures(volume, masked=job.mask is not None):
-            _say(progress.console, f"warning: {job.source}: {departure}")
+        for warning in (*volume.notes, *synthesiser.departures(volume, masked=job.mask is not None)):
+            _say(progress.console, f"warning: {job.source}: {warning}")
         slices = synthesiser.synthesise(
             volume, lambda done, total: progress.update(task, completed=done, total=total, refresh=done == total)
         )

@@ -27,7 +27,8 @@ SETTINGS = (
     "-o", "arms={equal: {}, cov: {seeds: 2}, tuned: {budget: {trials: 1}, seeds: 1}}",
 )  # fmt: skip
 ORIENTATIONS = ("LAS", "LPS", "LPI", "ASR", "PIR")
-REAL = ROOT.parent / "shared" / "data" / "real" / "sub-ms19" / "anat"
+DATA = ROOT.parent / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +115,12 @@ def test_affine_and_header_are_kept(study, pair, tmp_path):
         assert 0.5 < np.median(out.get_fdata()[inside]) / np.median(source.get_fdata()[inside]) < 2
 
 
-@pytest.mark.parametrize("origin", ["virtual", "real"])
+@pytest.mark.parametrize("origin", ["virtual", pytest.param("real", marks=needs_data)])
 def test_the_same_in_world_space_however_it_is_stored(study, pair, tmp_path, origin):
     source, mask = pair
     if origin == "real":
-        source, mask = REAL / "sub-ms19_T1w.nii.gz", REAL / "sub-ms19_label-brain_mask.nii.gz"
-        if not source.exists():
-            pytest.skip("the real images are not on this machine")
+        anat = DATA / "real" / "sub-ms19" / "anat"
+        source, mask = anat / "sub-ms19_T1w.nii.gz", anat / "sub-ms19_label-brain_mask.nii.gz"
     images, masks = tmp_path / "images", tmp_path / "masks"
     for path, folder in ((source, images), (mask, masks)):
         folder.mkdir()
@@ -148,12 +148,35 @@ def test_the_same_in_world_space_however_it_is_stored(study, pair, tmp_path, ori
         np.testing.assert_allclose(canonical.affine, reference.affine, atol=1e-4)
 
 
+@needs_data
+def test_awkward_files(study, tmp_path):
+    """One anatomy, stored in many ways, gives one result; what is damaged is named, and the others are done."""
+    source, out, stream = DATA / "awkward", tmp_path / "out", io.StringIO()
+    with pytest.raises(UserError, match="images cannot be used"):
+        synthesize(study, source, out, arm="cov", console=Console(file=stream, width=300))
+    for name in ("constant", "corrupt_gz_middle", "fourD_3vol", "no_sform_no_qform", "truncated_gz"):
+        assert f"\n{source / name}.nii.gz: " in stream.getvalue()
+        assert not (out / f"{name}.nii.gz").exists()
+    reference = nib.load(out / "reference_int16.nii.gz").get_fdata()
+    for name in ("orient_ASR.nii.gz", "orient_LPI.nii.gz", "fourD_singleton.nii.gz", "big_endian_int16.nii"):
+        written = nib.load(out / name)
+        assert written.shape == nib.load(source / name).shape
+        np.testing.assert_array_equal(written.affine, nib.load(source / name).affine)
+        np.testing.assert_array_equal(nib.as_closest_canonical(written).get_fdata().squeeze(), reference)
+
+
 def test_warnings_say_what_is_unlike_the_training(study, pair, tmp_path):
     source, mask = pair
     assert "warning" not in said(study, source, tmp_path / "as-trained.nii.gz", mask=mask)
     assert "mask: none given" in said(study, source, tmp_path / "unmasked.nii.gz")
     image, region = nib.load(source), nib.load(mask)
     data, inside = image.get_fdata(), region.get_fdata() > 0
+    mended = data.astype(np.float32)
+    mended[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(mended, image.affine), tmp_path / "mended.nii.gz")
+    lines = said(study, tmp_path / "mended.nii.gz", tmp_path / "filled.nii.gz", mask=mask)
+    assert "warning: " in lines
+    assert "1 NaN or infinite voxels filled with" in lines
     odd = {
         "voxel size: 16 x 16 x 16 mm, trained on 8 x 8 x 8 mm": (data, inside, 2),
         "shape: what is inside the mask spans": (data, inside & (np.indices(data.shape)[2] > 9), 1),

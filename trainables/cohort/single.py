@@ -31,6 +31,8 @@ class PreparedVolume:
     header: nib.Nifti1Header
     """Of the source's file."""
     neighbours: int = 0
+    notes: tuple[str, ...] = ()
+    """What was mended in reading."""
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """Slices with their neighbours as channels, as `PreparedCohort.inputs` gives them."""
@@ -64,6 +66,7 @@ def prepare_volume(
         geometry=geometry,
         header=load_header(path),
         neighbours=config.neighbours,
+        notes=volume.notes,
     )
 
 
