@@ -78,6 +78,7 @@ def test_the_tutorial_ends_with_what_it_promises(tutorial):
     assert "device-hours, about" in said
     for name in ("report/index.html", "trials.csv", "subjects.csv", "ledger.csv"):
         assert (folder / "runs" / "mine" / name).stat().st_size > 0
+    assert len(list((folder / "synthetic").rglob("*.nii.gz"))) == 20
     summary = json.loads((folder / "runs" / "mine" / "report" / "summary.json").read_text())
     assert summary["finished"]
     assert summary["noninferiority"]["psnr"]["margin"] == 0.3
