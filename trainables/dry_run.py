@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainables.errors import UserError, blame
 from trainables.metrics import Metric
+from trainables.networks import Residual
 from trainables.weighting import LossWeighting
 
 SHAPE = (2, 1, 128, 192)
@@ -72,8 +73,9 @@ def check_network(name: str, network: nn.Module, in_channels: int) -> None:
     """A network makes images of the target's shape, finite and differentiable, of source images."""
     source, _, _ = _images((SHAPE[0], in_channels, *SHAPE[2:]))
     with _told(f"network {name!r}"):
+        body = network.body if isinstance(network, Residual) else network
         _require(any(p.requires_grad for p in network.parameters()), "has no parameter to train")
-        image = network(source)
+        image = body(source)
         made = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
         _require(made == SHAPE, f"must turn (B, {in_channels}, H, W) into (B, 1, H, W): of {SHAPE} it made {made}")
         _require(bool(image.isfinite().all()), "gives images that are not finite")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trainables import extensions
+
 EXAMPLE = Path(__file__).parents[1] / "example_package"
 
 
@@ -20,3 +22,16 @@ def site(tmp_path_factory) -> Path:
     done = subprocess.run(install, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return folder / "site"
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    """What is installed is looked for anew, and what was imported is forgotten."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    extensions._offered.cache_clear()
+    yield
+    extensions._offered.cache_clear()
+    for name in set(sys.modules) - before:
+        if not getattr(sys.modules[name], "__file__", None) or "site-packages" not in sys.modules[name].__file__:
+            del sys.modules[name]

@@ -11,19 +11,6 @@ from trainables.metrics import find_metric
 from trainables.weighting import make_weighting
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    """What is installed is looked for anew, and what was imported is forgotten."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    extensions._offered.cache_clear()
-    yield
-    extensions._offered.cache_clear()
-    for name in set(sys.modules) - before:
-        if not getattr(sys.modules[name], "__file__", None) or "site-packages" not in sys.modules[name].__file__:
-            del sys.modules[name]
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A folder for modules that lie beside a study."""
