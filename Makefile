@@ -33,8 +33,9 @@ dist: $(VENV)/dev
 tutorial: $(VENV)/dev
 	$(BIN)/python tests/docs/tutorial.py
 
+# Half an hour; `make bench QUICK=1` takes under three minutes.
 bench: $(VENV)/dev
-	$(BIN)/python tests/benchmarks/bench_demo.py
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
 # A stamp for each install: later calls reuse the environment until what it is made of changes.
 $(VENV)/study: pyproject.toml constraints.txt

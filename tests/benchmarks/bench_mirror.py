@@ -23,8 +23,9 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from study.journal import Journal
+from study.journal import Journal, read_events
 from study.tracking import Mirror, TrackingSettings, load_settings, sync
+from tests.benchmarks.table import Row
 from tests.tracking.conftest import free_port, serving
 from tests.tracking.postgres import postgresql
 from tests.tracking.proxy import slowed
@@ -86,32 +87,55 @@ def write_journal(directory: Path, num_trials: int, num_epochs: int) -> None:
 # --- throughput ---------------------------------------------------------------------------------------------------
 
 
-def bench_throughput(store: str, num_trials: int, num_epochs: int) -> None:
-    """Prints points per second and memory, of the mirror and of one call per metric."""
-    memory_folder = "/dev/shm" if Path("/dev/shm").is_dir() else None  # the journal syncs every line
+def throughput(store: str, num_trials: int, num_epochs: int, num_calls: int = 1500) -> dict[str, float]:
+    """Points per second of the mirror and of one call per metric, memory, and what a second replay takes."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory_folder)))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory_folder())))
         write_journal(directory, num_trials, num_epochs)
         uri = f"sqlite:///{folder}/mlflow.db" if store == "sqlite" else stack.enter_context(postgresql())
         settings = load_settings(environ={"MLFLOW_TRACKING_URI": uri})
-        single = _one_call_per_metric(settings)  # also imports MLflow and makes the tables
+        single = _one_call_per_metric(settings, num_calls)  # also imports MLflow and makes the tables
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         start = time.perf_counter()
         counts = sync(directory, settings)
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rate = counts["points"] / seconds
-        print(f"{store}: {num_trials} trials x {num_epochs} epochs x {NUM_METRICS} metrics")
-        print(f"  mirror           {counts['points']} points in {seconds:.1f} s: {rate:.0f} points/s")
-        print(f"  call per metric  {single:.0f} points/s; the mirror is {rate / single:.0f} times as fast")
-        print(f"  peak memory      {peak:.0f} MB, {peak - before:.0f} MB of it by the mirror")
         start = time.perf_counter()
         again = sync(directory, settings)
-        print(f"  replay           {time.perf_counter() - start:.1f} s, {again['created']} runs made")
+        return {
+            "points": counts["points"],
+            "seconds": seconds,
+            "points_per_second": counts["points"] / seconds,
+            "single_points_per_second": single,
+            "peak_megabytes": peak,
+            "mirror_megabytes": peak - before,
+            "replay_seconds": time.perf_counter() - start,
+            "runs_made_again": again["created"],
+        }
 
 
-def _one_call_per_metric(settings: TrackingSettings, num_calls: int = 1500) -> float:
+def memory_folder() -> str | None:
+    """A folder in memory, where there is one: a journal syncs every line."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def print_throughput(store: str, num_trials: int, num_epochs: int) -> None:
+    """The figures of `throughput` in words."""
+    found = throughput(store, num_trials, num_epochs)
+    faster = found["points_per_second"] / found["single_points_per_second"]
+    print(f"{store}: {num_trials} trials x {num_epochs} epochs x {NUM_METRICS} metrics")
+    print(
+        f"  mirror           {found['points']} points in {found['seconds']:.1f} s: {found['points_per_second']:.0f}/s"
+    )
+    print(f"  call per metric  {found['single_points_per_second']:.0f}/s; the mirror is {faster:.0f} times as fast")
+    print(
+        f"  peak memory      {found['peak_megabytes']:.0f} MB, {found['mirror_megabytes']:.0f} MB of it by the mirror"
+    )
+    print(f"  replay           {found['replay_seconds']:.1f} s, {found['runs_made_again']} runs made")
+
+
+def _one_call_per_metric(settings: TrackingSettings, num_calls: int) -> float:
     """Points per second when every metric is a call of its own, as with Ray's MLflow callback."""
     from mlflow.tracking import MlflowClient
 
@@ -122,6 +146,54 @@ def _one_call_per_metric(settings: TrackingSettings, num_calls: int = 1500) -> f
     for n in range(num_calls):
         client.log_metric(run, f"m{n % NUM_METRICS}", random.random(), n, n // NUM_METRICS)
     return num_calls / (time.perf_counter() - start)
+
+
+# --- rows of the table --------------------------------------------------------------------------------------------
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """The mirror beside one call per metric."""
+    found = throughput("sqlite", *((40, 10, 150) if quick else (400, 50, 1500)))
+    yield Row(
+        what="mirror: points a second into SQLite / one call per metric",
+        value=found["points_per_second"] / found["single_points_per_second"],
+        detail=f"{found['points_per_second']:.0f} / {found['single_points_per_second']:.0f} points a second",
+        figures=found,
+    )
+
+
+def share_rows(what: str, directory: Path, wall_seconds: float) -> Iterator[Row]:
+    """What journal and mirror take of a finished study's wall-clock time: both are done once more, and timed."""
+    events = list(read_events(directory / "journal.jsonl"))
+    with tempfile.TemporaryDirectory(dir=directory.parent) as name:  # on the same disk
+        folder = Path(name)
+        start = time.perf_counter()
+        with Journal(folder / "journal.jsonl") as journal:
+            for event in events:
+                fields = {key: value for key, value in event.items() if key not in ("v", "n", "time", "event")}
+                journal.append(event["event"], **fields)
+        seconds = time.perf_counter() - start
+        settings = load_settings(environ={"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"})
+        _one_call_per_metric(settings, num_calls=1)  # imports MLflow and makes the tables
+        cpu = time.process_time()
+        sync(directory, settings)
+        mirror_seconds = time.process_time() - cpu
+    yield Row(
+        what=f"journal: writing and syncing it / wall-clock of {what}",
+        value=100 * seconds / wall_seconds,
+        unit="%",
+        at_most=0.5,
+        detail=f"{len(events)} events, {len(events) / seconds:.0f} a second",
+        figures={"events": len(events), "seconds": seconds, "wall_seconds": wall_seconds},
+    )
+    yield Row(
+        what=f"mirror: its CPU time on a thread of its own / wall-clock of {what}",
+        value=100 * mirror_seconds / wall_seconds,
+        unit="%",
+        at_most=0.5,
+        detail=f"{mirror_seconds:.2f} s, MLflow's import and tables not counted",
+        figures={"seconds": mirror_seconds, "wall_seconds": wall_seconds},
+    )
 
 
 # --- epochs -------------------------------------------------------------------------------------------------------
@@ -224,7 +296,7 @@ def main() -> None:
     options = parser.parse_args()
     random.seed(0)
     if options.what == "throughput":
-        bench_throughput(options.store, options.trials, options.epochs)
+        print_throughput(options.store, options.trials, options.epochs)
     else:
         bench_epochs(options.rounds)
 

@@ -1,67 +1,80 @@
-"""How fast a volume is scored beside scikit-image: `python tests/benchmarks/bench_scoring.py [--rounds 9]`.
+"""Scoring test subjects beside scikit-image, on one thread."""
 
-One thread. Both score the same volumes in turn, round after round; medians of CPU time and of the rounds' ratios.
-"""
-
-import argparse
-import statistics
-import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
+from tests.benchmarks.table import Row, milliseconds, race, ratio
+from trainables.hardware import ready_process
 from trainables.metrics import score_volume
 
-SHAPES = {"2 mm": (80, 96, 112), "1 mm": (160, 192, 160)}
+SHAPES = {"3 mm": (52, 72, 56), "2 mm": (80, 96, 112), "1 mm": (160, 192, 160)}
+NUM_SUBJECTS = {"3 mm": 24, "2 mm": 24, "1 mm": 3}
+
+Volumes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def scikit_image(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
-    """PSNR, SSIM and RMSE in the mask, and SSIM of the whole volume."""
-    whole, full = structural_similarity(
+def scikit_image(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> dict[str, dict[str, float]]:
+    """The same scores as its documentation shows them."""
+    mean, full = structural_similarity(
         prediction, target, data_range=1, gaussian_weights=True, use_sample_covariance=False, full=True
     )
-    mean_square = np.mean((prediction - target)[mask] ** 2, dtype=np.float64)
-    return -10 * np.log10(mean_square), float(full[mask].mean()), float(np.sqrt(mean_square)), whole
+    error = (prediction - target) ** 2
+    squares = {"mask": np.mean(error[mask], dtype=float), "volume": np.mean(error, dtype=float)}
+    similarity = {"mask": np.mean(full[mask], dtype=float), "volume": mean}
+    return {
+        region: {
+            "psnr": float(-10 * np.log10(squares[region])),
+            "ssim": float(similarity[region]),
+            "rmse": float(np.sqrt(squares[region])),
+        }
+        for region in squares
+    }
 
 
-def main() -> None:
-    """Volumes of two resolutions, in float32 and in the float64 that nibabel reads."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    num_rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    # A training process has allocated such blocks before, and keeps what it frees.
-    del [torch.empty(7_500_000)][0]
-    print("| volume | ours, ms | mask only, ms | scikit-image float32 | float64 | ratio float32 | float64 |")
-    print("|---|---|---|---|---|---|---|")
-    for name, shape in SHAPES.items():
-        rng = np.random.default_rng(0)
+def make_volumes(shape: tuple[int, ...], number: int) -> Iterator[Volumes]:
+    """Predictions, targets and masks that leave out an eighth on each side."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(size // 8, -size // 8) for size in shape)] = True
+    for _ in range(number):
         target = rng.random(shape, dtype=np.float32)
-        prediction = (target + 0.1 * rng.standard_normal(shape)).astype(np.float32)
-        mask = np.zeros(shape, bool)
-        mask[tuple(slice(size // 8, -size // 8) for size in shape)] = True
-        tensors = [torch.from_numpy(array) for array in (prediction, target, mask)]
-        doubles = (prediction.astype(np.float64), target.astype(np.float64), mask)
-        candidates = (
-            lambda tensors=tensors: score_volume(*tensors),
-            lambda tensors=tensors: score_volume(*tensors, whole=False),
-            lambda arrays=(prediction, target, mask): scikit_image(*arrays),
-            lambda arrays=doubles: scikit_image(*arrays),
+        yield (target + 0.1 * rng.standard_normal(shape)).astype(np.float32), target, mask
+
+
+def largest_difference(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Over regions and metrics."""
+    return max(abs(one[region][name] - value) for region, values in other.items() for name, value in values.items())
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Three resolutions; the middle one is the virtual cohort's own."""
+    ready_process(1)
+    for resolution, shape in SHAPES.items():
+        singles = list(make_volumes(shape, NUM_SUBJECTS[resolution] // (6 if quick else 1) or 1))
+        tensors = [tuple(torch.from_numpy(array) for array in volumes) for volumes in singles]
+        doubles = [(p.astype(np.float64), t.astype(np.float64), m) for p, t, m in singles]
+        seconds = race(
+            {
+                "ours": lambda tensors=tensors: [score_volume(*volumes) for volumes in tensors],
+                "float32": lambda arrays=singles: [scikit_image(*volumes) for volumes in arrays],
+                "float64": lambda arrays=doubles: [scikit_image(*volumes) for volumes in arrays],
+            },
+            2 if quick else 9,
         )
-        rounds = []
-        for _ in range(num_rounds):
-            seconds = []
-            for candidate in candidates:
-                candidate()  # the first call finds the other's data in the cache
-                start = time.process_time()
-                candidate()
-                seconds.append(time.process_time() - start)
-            rounds.append(seconds)
-        medians = [1e3 * statistics.median(times) for times in zip(*rounds, strict=True)]
-        ratios = [statistics.median(seconds[i] / seconds[0] for seconds in rounds) for i in (2, 3)]
-        print(f"| {name} | " + " | ".join([*(f"{m:.0f}" for m in medians), *(f"{r:.1f}" for r in ratios)]) + " |")
-
-
-if __name__ == "__main__":
-    main()
+        each = {name: milliseconds(seconds, name) / len(singles) for name in seconds}
+        for kind, goal in (("float32", 5.0 if resolution == "2 mm" else None), ("float64", None)):
+            yield Row(
+                what=f"scoring {len(singles)} subjects at {resolution}: scikit-image in {kind} / ours",
+                value=ratio(seconds, kind, "ours"),
+                at_least=goal,
+                detail=f"{each[kind]:.1f} / {each['ours']:.1f} ms a subject",
+                figures=each,
+            )
+    worst = max(largest_difference(score_volume(*map(torch.from_numpy, v)), scikit_image(*v)) for v in singles)
+    yield Row(
+        what="scoring: largest difference to scikit-image", value=worst, unit="", at_most=1e-4, detail="PSNR in dB"
+    )

@@ -1,20 +1,23 @@
-"""What loss terms and weightings cost in a training step: `python tests/benchmarks/bench_step.py [--rounds 30]`.
+"""What a training step costs beside the network's own, and beside what the processor can do at best.
 
-One thread, slices of 96 x 112, batch 8, the default network. All candidates take a step in turn, round after round, in
-an order that changes, and each round gives one ratio to the reference: a busy machine slows all alike. Printed are
-medians over the rounds. CPU time of the process, so that waiting for the processor doesn't count.
+One thread, slices of 96 x 112, batch 8, the default network, in a process readied as a worker is.
 """
 
-import argparse
-import random
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from tests.benchmarks.table import Row, Times, milliseconds, race, ratio
 from trainables.config import NetworkConfig
+from trainables.hardware import ready_process
 from trainables.losses import LossTerms
 from trainables.networks import make_network
 from trainables.weighting import WEIGHTINGS, LossWeighting, make_weighting
@@ -22,6 +25,10 @@ from trainables.weighting import WEIGHTINGS, LossWeighting, make_weighting
 DEFAULT_TERMS = ("l1", "ssim", "gradient", "frequency")
 OTHER_TERMS = ("l2", "charbonnier", "ms-ssim", "adversarial")
 NEEDED = {"fixed": {"weights": [0.4, 0.3, 0.2, 0.1]}, "single": {"term": 0}}
+BATCH = (8, 1, 96, 112)
+MATRIX = 1536
+
+Step = Callable[[], None]
 
 
 class MonaiSSIM(nn.Module):
@@ -37,16 +44,16 @@ class MonaiSSIM(nn.Module):
         return torch.stack(((prediction - target).abs().mean(), self._ssim(prediction, target)))
 
 
-def make_step(terms: nn.Module, weighting: LossWeighting) -> Callable[[], None]:
+def make_step(terms: nn.Module, weighting: LossWeighting) -> Step:
     """One training step, as the training loop takes it."""
     network = make_network(NetworkConfig(), in_channels=1, seed=0)
     weighting.attach(network)
     parameters = [*network.parameters(), *weighting.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=1e-3, fused=True)
     torch.manual_seed(0)
-    target = torch.rand(8, 1, 96, 112)
+    target = torch.rand(BATCH)
     source = target + 0.1 * torch.randn_like(target)
-    mask = torch.zeros(8, 1, 96, 112, dtype=torch.bool)
+    mask = torch.zeros(BATCH, dtype=torch.bool)
     mask[..., 8:-8, 8:-8] = True
 
     def step() -> None:
@@ -58,33 +65,40 @@ def make_step(terms: nn.Module, weighting: LossWeighting) -> Callable[[], None]:
     return step
 
 
-def race(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every step in every round."""
+def with_terms(*names: str) -> Step:
+    """A step with these terms, equally weighted."""
+    return make_step(LossTerms(names), make_weighting({"name": "equal"}, len(names)))
+
+
+def with_weighting(name: str) -> Step:
+    """A step with the four default terms under a weighting."""
+    return make_step(LossTerms(DEFAULT_TERMS), make_weighting({"name": name, **NEEDED.get(name, {})}, 4))
+
+
+def only_network() -> tuple[Step, int]:
+    """The network's forward and backward pass with l1 and nothing else, and its floating-point operations."""
+    network = make_network(NetworkConfig(), in_channels=1, seed=0)
+    source, target = torch.rand(BATCH), torch.rand(BATCH)
+
+    def passes() -> None:
+        (network(source) - target).abs().mean().backward()
+
+    with FlopCounterMode(display=False) as counter:
+        passes()
+    return passes, counter.get_total_flops()
+
+
+def warm_race(steps: dict[str, Step], num_rounds: int) -> Times:
+    """A race after three steps each."""
     for step in steps.values():
         for _ in range(3):
             step()
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    order = list(steps)
-    for _ in range(num_rounds):
-        random.shuffle(order)
-        for name in order:
-            start = time.process_time()
-            steps[name]()
-            seconds[name].append(time.process_time() - start)
-    return seconds
+    return race(steps, num_rounds)
 
 
-def report(title: str, seconds: dict[str, list[float]], reference: str) -> None:
-    """Prints medians in milliseconds, and of the ratios to the reference in the same round."""
-    print(f"\n| {title} | ms a step | x {reference} |\n|---|---|---|")
-    for name, times in seconds.items():
-        ratios = [a / b for a, b in zip(times, seconds[reference], strict=True)]
-        print(f"| {name} | {1e3 * statistics.median(times):.1f} | {statistics.median(ratios):.3f} |")
-
-
-def weighting_microseconds(spec: dict, num_steps: int = 300) -> float:
+def weighting_microseconds(name: str, num_steps: int) -> float:
     """CPU microseconds of one weighting of four losses, forward and backward, without network and terms."""
-    weighting = make_weighting(spec, 4)
+    weighting = make_weighting({"name": name, **NEEDED.get(name, {})}, 4)
     shared = nn.Parameter(torch.ones(1, 1))
     weighting.attach([shared])
     values = torch.tensor([0.1, 0.2, 0.3, 0.4])
@@ -97,38 +111,95 @@ def weighting_microseconds(spec: dict, num_steps: int = 300) -> float:
     return statistics.median(seconds) / 1e3
 
 
-def main() -> None:
-    """Terms first, then weightings on the default terms."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    num_rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    random.seed(0)
-    specs = {name: {"name": name, **NEEDED.get(name, {})} for name in WEIGHTINGS}
+def rows(quick: bool) -> Iterator[Row]:
+    """Terms, the machine's limit, weightings, and what memory that is kept brings."""
+    ready_process(1)
+    num_rounds = 6 if quick else 30
+    yield from _terms(num_rounds, quick)
+    yield from _limit(num_rounds)
+    yield from _weightings(num_rounds, quick)
+    yield _memory(num_processes=1 if quick else 3)
 
-    def with_terms(names: tuple[str, ...]) -> Callable[[], None]:
-        return make_step(LossTerms(names), make_weighting({"name": "equal"}, len(names)))
 
-    steps = {"l1": with_terms(("l1",)), "four default terms": with_terms(DEFAULT_TERMS)}
-    steps |= {f"l1 + {name}": with_terms(("l1", name)) for name in (*DEFAULT_TERMS[1:], *OTHER_TERMS)}
-    steps["l1 + MONAI SSIMLoss"] = make_step(MonaiSSIM(), make_weighting({"name": "equal"}, 2))
-    report("terms", race(steps, num_rounds), "l1")
+def _terms(num_rounds: int, quick: bool) -> Iterator[Row]:
+    steps = {"l1": with_terms("l1"), "four default terms": with_terms(*DEFAULT_TERMS)}
+    others = DEFAULT_TERMS[1:] if quick else (*DEFAULT_TERMS[1:], *OTHER_TERMS)
+    steps |= {f"l1 + {name}": with_terms("l1", name) for name in others}
+    if not quick:
+        steps["l1 + MONAI's SSIMLoss"] = make_step(MonaiSSIM(), make_weighting({"name": "equal"}, 2))
+    seconds = warm_race(steps, num_rounds)
+    for name in list(steps)[1:]:
+        yield Row(
+            what=f"step: {name} / l1 alone",
+            value=ratio(seconds, name, "l1"),
+            at_most=1.4 if name == "four default terms" else None,
+            detail=f"{milliseconds(seconds, name):.1f} / {milliseconds(seconds, 'l1'):.1f} ms",
+        )
 
-    def with_weighting(spec: dict) -> Callable[[], None]:
-        return make_step(LossTerms(DEFAULT_TERMS), make_weighting(spec, 4))
 
-    pair = {name: with_weighting(specs[name]) for name in ("fixed", "cov")}
-    seconds = race(pair, 10 * num_rounds)
-    report("weightings of the four default terms", seconds, "fixed")
-    seconds = race({name: with_weighting(specs[name]) for name in ("fixed", "gradnorm")}, num_rounds)
-    report("a weighting that needs gradients of each term", seconds, "fixed")
+def _limit(num_rounds: int) -> Iterator[Row]:
+    passes, num_flops = only_network()
+    one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
+    seconds = warm_race({"network": passes, "matmul": lambda: one @ other}, num_rounds)
+    rates = {
+        "network": num_flops / milliseconds(seconds, "network") / 1e6,
+        "matmul": 2 * MATRIX**3 / milliseconds(seconds, "matmul") / 1e6,
+    }
+    yield Row(
+        what="step: network's forward and backward / rate of a large matmul",
+        value=ratio(seconds, "matmul", "network") * num_flops / (2 * MATRIX**3) * 100,
+        unit="%",
+        at_least=55,
+        detail=f"{rates['network']:.1f} / {rates['matmul']:.1f} GFLOP/s; {num_flops / 1e9:.2f} GFLOP a step",
+        figures=rates,
+    )
 
+
+def _weightings(num_rounds: int, quick: bool) -> Iterator[Row]:
+    seconds = warm_race({name: with_weighting(name) for name in ("fixed", "cov")}, num_rounds * (5 if quick else 10))
     step_seconds = statistics.median(seconds["fixed"])
-    alone = {name: weighting_microseconds(spec) for name, spec in specs.items()}
-    print("\n| weighting alone | us a step | more than fixed, % of a step |\n|---|---|---|")
-    for name, microseconds in alone.items():
-        print(f"| {name} | {microseconds:.0f} | {(microseconds - alone['fixed']) / step_seconds / 1e4:.2f} |")
+    yield Row(
+        what="step: CoV / fixed weights",
+        value=ratio(seconds, "cov", "fixed"),
+        at_most=1.005,
+        detail=f"{milliseconds(seconds, 'cov'):.1f} / {milliseconds(seconds, 'fixed'):.1f} ms",
+    )
+    alone = {name: weighting_microseconds(name, 50 if quick else 300) for name in WEIGHTINGS}
+    for name in ("cov",) if quick else (name for name in WEIGHTINGS if name != "fixed"):
+        extra = alone[name] - alone["fixed"]
+        yield Row(
+            what=f"step: what {name} adds to fixed weights, measured alone",
+            value=1 + extra / step_seconds / 1e6,
+            at_most=1.005 if name == "cov" else None,
+            detail=f"{extra:+.0f} us a step of {1e3 * step_seconds:.0f} ms",
+        )
+    if not quick:
+        seconds = warm_race({name: with_weighting(name) for name in ("fixed", "gradnorm")}, num_rounds)
+        yield Row(
+            what="step: gradnorm, which needs the gradient of each term / fixed weights",
+            value=ratio(seconds, "gradnorm", "fixed"),
+            detail=f"{milliseconds(seconds, 'gradnorm'):.1f} / {milliseconds(seconds, 'fixed'):.1f} ms",
+        )
+
+
+def _memory(num_processes: int) -> Row:
+    """A step in fresh processes with and without `ready_process`, in turn."""
+    seconds: Times = {"ready": [], "as it comes": []}
+    for _ in range(num_processes):
+        for name, found in seconds.items():
+            command = [sys.executable, "-m", "tests.benchmarks.bench_step", name]
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            found.append(json.loads(done.stdout))
+    return Row(
+        what="step: a process as it comes / one that keeps its memory, as workers do",
+        value=ratio(seconds, "as it comes", "ready"),
+        detail=f"{milliseconds(seconds, 'as it comes'):.1f} / {milliseconds(seconds, 'ready'):.1f} ms",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "ready":
+        ready_process(1)
+    step = with_terms(*DEFAULT_TERMS)
+    print(statistics.median(warm_race({"step": step}, 15)["step"]))
