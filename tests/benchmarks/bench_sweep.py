@@ -27,7 +27,7 @@ from study.estimate import time_training
 from study.journal import load_state
 from study.state import Attempt, StudyState
 from tests.benchmarks.bench_mirror import share_rows
-from tests.benchmarks.table import Row, show
+from tests.benchmarks.table import Row, show, write
 
 EPOCHS = 4
 
@@ -235,6 +235,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--alone", action="store_true", help="without plain Ray Tune")
+    parser.add_argument("--json", type=Path, default=Path("runs/bench-sweep.json"), help="where the figures go")
     arguments = parser.parse_args()
     found: list[Row]
     if arguments.study:
@@ -243,6 +244,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             sweep = run_sweep(arguments.trials, arguments.seconds, Path(name), alone=arguments.alone)
             found = list(sweep_rows(sweep, arguments.seconds, None, None))
+    write(arguments.json, found, quick=False)
     show(found)
 
 
