@@ -24,9 +24,15 @@ pytestmark = pytest.mark.slow
 
 NUM_KILLS = int(os.environ.get("COV_STUDY_KILLS", "3"))
 QUIET = "tracking: {mirror: none}\n"  # MLflow has tests of its own
+ARMS = """{
+  equal: {},
+  tuned: {budget: {trials: 3}},
+  tuned-asha: {budget: {trials: 4}, parallel: 2, sampler: random, pruner: {reduction: 2}},
+  cov: {},
+}"""
 RUN = (
-    "run", "--preset", "smoke", "--out", "study", "-o", "training.epochs=4", "-o", "training.steps_per_epoch=60",
-    "-o", "arms.tuned-asha={budget: {trials: 4}, parallel: 2, sampler: random, pruner: {reduction: 2}}",
+    "run", "--preset", "smoke", "--out", "study", "-o", f"arms={ARMS}",
+    "-o", "training.epochs=4", "-o", "training.steps_per_epoch=60",
 )  # fmt: skip
 
 
