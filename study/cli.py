@@ -1,7 +1,6 @@
 """The command `cov-study`. Everything slow is imported inside the command that needs it."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,11 +26,22 @@ app.add_typer(cohort_app, name="cohort")
 Out = Annotated[Path | None, typer.Option("--out", help="The study's folder; by default runs/<name>.")]
 Override = Annotated[
     list[str] | None,
-    typer.Option("-o", "--override", metavar="KEY.PATH=VALUE", help="Set one key of the configuration."),
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="KEY.PATH=VALUE",
+        help="Set one key of the configuration.",
+        autocompletion=lambda incomplete: _keys(incomplete),
+    ),
 ]
 Address = Annotated[str | None, typer.Option(help="A Ray cluster to use, for example `auto` or `10.0.0.1:6379`.")]
 Config = Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", help="The study's configuration.")]
-Preset = Annotated[str | None, typer.Option(help="`smoke`, `demo` or `paper`, instead of a file.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="`smoke`, `demo` or `paper`, instead of a file.", autocompletion=lambda incomplete: _presets(incomplete)
+    ),
+]
 CohortPath = Annotated[Path | None, typer.Option("--cohort", help="A BIDS folder or a CSV manifest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
@@ -182,6 +192,21 @@ def launch(
         sys.exit(start(kind, text))
 
 
+def _presets(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from study.config import PRESETS
+
+    return [path.stem for path in sorted(PRESETS.glob(f"{incomplete}*.yaml"))]
+
+
+def _keys(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from study.config import StudyConfig
+    from study.overrides import every_key
+
+    return [f"{key}=" for key in every_key(StudyConfig) if key.startswith(incomplete)]
+
+
 def _config(config: Path | None, preset: str | None, cohort: Path | None, override: list[str] | None) -> Any:
     from study.config import load_config
 
@@ -220,7 +245,8 @@ def _drive(directory: Path, go: Any) -> None:
     failed = [trial for trial in state.trials.values() if trial.state == "failed"]
     if failed:
         print(
-            f"{len(failed)} trial(s) failed, for example {failed[0].key}: {failed[0].attempts[-1].reason}",
+            f"{len(failed)} trial(s) failed, for example {failed[0].key}: {failed[0].attempts[-1].reason}. "
+            f"All of them: cov-study status {directory}",
             file=sys.stderr,
         )
         sys.exit(FAILED_TRIALS)
@@ -337,7 +363,3 @@ def check(
     settings = load_config(config, overrides=list(override or ()))
     if not show_check(path, settings.cohort.prepare, as_json=as_json, sheet=sheet):
         sys.exit(1)
-
-
-if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
-    os.environ.setdefault("TERM", "dumb")

@@ -11,12 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from search_spaces.arm import Spec
 from study.cohort import obtain, simulate
 from study.config import StudyConfig
+from study.console import make_console, make_table
 from study.journal import apply
 from study.parts import check_parts, goals_of
 from study.plan import Plan
@@ -267,21 +265,20 @@ def show_estimate(found: dict[str, Any], *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    console = Console(soft_wrap=True)
-    table = Table(title=f"{found['name']} on {found['device']}", title_justify="left")
-    table.add_column("arm")
-    for column in ("trials", "ms a step", "device time"):
-        table.add_column(column, justify="right")
-    for row in found["arms"]:
-        seconds = duration(row["device_seconds"])
-        table.add_row(row["arm"], str(row["num_trials"]), f"{row['step_seconds'] * 1000:.3g}", seconds)
-    table.add_row("all", str(found["num_trials"]), "", duration(found["device_seconds"]), style="bold")
-    console.print(table)
+    console = make_console()
+    rows = [
+        (row["arm"], str(row["num_trials"]), f"{row['step_seconds'] * 1000:.3g}", duration(row["device_seconds"]))
+        for row in found["arms"]
+    ]
+    rows.append(("all", str(found["num_trials"]), "", duration(found["device_seconds"])))
+    title = f"{found['name']} on {found['device']}"
+    console.print(make_table(title, ("arm", "trials", "ms a step", "device time"), rows))
     disk = found["disk"]
     kinds = ", ".join(f"{kind} {size(disk[kind])}" for kind in ("images", "prepared", "checkpoints", "models"))
     for line in (
-        f"{found['device_seconds'] / 3600:.3g} device-hours, about {duration(found['makespan_seconds'])} with "
-        f"{found['workers']} trial(s) at a time; trials that share a machine's memory slow each other a little.",
+        f"{found['device_seconds'] / 3600:.3g} device-hours, about "
+        f"{duration(found['makespan_seconds'])} with {found['workers']} trial(s) at a time; trials that share a "
+        "machine's memory slow each other a little.",
         f"Disk: {size(disk['total'])} ({kinds}); {size(disk['free'])} are free.",
     ):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False)

@@ -1,5 +1,6 @@
 """The journal: append-only events, one JSON line each. It is the truth of a study; all else is derived from it."""
 
+import fcntl
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from study.state import Attempt, Search, StudyState, Trial
-from trainables.errors import UserError
+from trainables.errors import UserError, did_you_mean
 
 SCHEMA_VERSION = 1
 
@@ -59,7 +60,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = path.open("rb")
     except FileNotFoundError:
-        raise JournalError(f"{path}: no journal here. Name the folder that `cov-study run --out` wrote.") from None
+        raise JournalError(f"{path}: no journal here{_other_studies(path.parent)}") from None
     with lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -162,6 +163,27 @@ class Journal:
 def load_state(directory: Path) -> StudyState:
     """Replays the journal of a study's directory, read-only: works while the study runs."""
     return replay(read_events(directory / "journal.jsonl"))
+
+
+def is_written(directory: Path) -> bool:
+    """Whether a process runs the study in this folder right now."""
+    try:
+        with (directory / "journal.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _other_studies(folder: Path) -> str:
+    """The end of a message: studies that lie near a folder that is none."""
+    places = (Path(), Path("runs"), folder.parent)
+    found = {os.path.relpath(journal.parent) for place in places for journal in place.glob("*/journal.jsonl")}
+    if not found:
+        return ". Name the folder that `cov-study run --out` wrote."
+    return did_you_mean(os.path.relpath(folder), sorted(found))
 
 
 def replay(events: Iterator[dict[str, Any]]) -> StudyState:

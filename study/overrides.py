@@ -69,17 +69,18 @@ def _meant(path: Sequence[str], depth: int, known: Sequence[str], model: type[Ba
     """The end of a message: what to type, or all the keys there are."""
     near = difflib.get_close_matches(path[depth], known, n=1)
     keys = [".".join((*path[:depth], near[0], *path[depth + 1 :]))] if near else []
-    keys += [key for key in _leaves(model) if key.endswith(f".{path[-1]}")]  # its parents were left out
+    keys += [key for key in every_key(model) if key.endswith(f".{path[-1]}")]  # its parents were left out
     return f"; did you mean -o {shlex.quote(f'{keys[0]}={text}')}?" if keys else f"; there are {', '.join(known)}."
 
 
-def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def every_key(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All keys that hold a value, as `-o` takes them; not those below names, as of arms."""
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)
         if inner is None:
             yield prefix + name
         elif get_origin(field.annotation) is not dict:
-            yield from _leaves(inner, f"{prefix}{name}.")
+            yield from every_key(inner, f"{prefix}{name}.")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

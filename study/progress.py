@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from study.console import make_console, make_table
 from study.plan import Objective, Plan
 from study.state import StudyState, Trial
 from study.units import duration
@@ -26,7 +27,7 @@ class Progress:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stderr, soft_wrap=True)
+        self._console = console or make_console(sys.stderr)
         self._live: Live | None = None
         self._shown = 0.0
         self._told: set[str] = set()
@@ -83,17 +84,9 @@ class Progress:
         rows = arm_rows(self._state, self._plan)
         left = time_left(self._state, self._plan, self._workers)
         title = f"{self._state.info.get('name', 'study')}: {duration(time.time() - self._began)} so far"
-        table = Table(title=title + (f", about {duration(left)} left" if left else ""), title_justify="left")
-        table.add_column("arm")
-        for column in ("done", "running", "failed", objective_of(self._state).key, "device time"):
-            table.add_column(column, justify="right")
-        table.add_column("incumbent")
-        for row in rows:
-            value = "" if row["best"] is None else f"{row['best']:.4g}"
-            done = f"{row['done']}/{row['planned']}" if row["planned"] else str(row["done"])
-            numbers = (done, str(row["running"] or ""), str(row["failed"] or ""), value)
-            table.add_row(row["arm"], *numbers, duration(row["device_seconds"]), row["incumbent"] or "")
-        return table
+        return arm_table(
+            title + (f", about {duration(left)} left" if left else ""), objective_of(self._state).key, rows
+        )
 
 
 def objective_of(state: StudyState) -> Objective:
@@ -121,6 +114,24 @@ def arm_rows(state: StudyState, plan: Plan) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def arm_table(title: str, objective: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What `arm_rows` found, as a table."""
+    counts = ("running", "pruned", "failed")
+    cells = [
+        (
+            row["arm"],
+            f"{row['done']}/{row['planned']}" if row["planned"] else str(row["done"]),
+            *(str(row[name] or "") for name in counts),
+            "" if row["best"] is None else f"{row['best']:.4g}",
+            duration(row["device_seconds"]),
+            row["incumbent"] or "",
+        )
+        for row in rows
+    ]
+    columns = ("arm", "done", *counts, objective, "device time", "incumbent")
+    return make_table(title, columns, cells, words=("incumbent",))
 
 
 def time_left(state: StudyState, plan: Plan, workers: int) -> float | None:

@@ -4,16 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from study.config import validate
-from study.journal import load_state
-from study.progress import arm_rows, time_left
+from study.console import make_console, make_table
+from study.journal import is_written, load_state
+from study.progress import arm_rows, arm_table, time_left
 from study.run import make_plan
 from study.units import duration
 from trainables.cohort.config import CohortConfig
+from trainables.errors import UserError
 
 
 def show_status(directory: Path, *, as_json: bool = False) -> None:
@@ -22,42 +20,39 @@ def show_status(directory: Path, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(status, indent=2))
         return
-    console = Console(soft_wrap=True)
-    table = Table(title=f"{status['name']}: {status['state']}", title_justify="left")
-    for column in (
-        "arm",
-        "done",
-        "running",
-        "pruned",
-        "failed",
-        status["objective"],
-        "incumbent",
-        "device time",
-    ):
-        table.add_column(column)
-    for row in status["arms"]:
-        done = f"{row['done']}/{row['planned']}" if row["planned"] else str(row["done"])
-        best = "" if row["best"] is None else f"{row['best']:.4g}"
-        counts = (str(row[name] or "") for name in ("running", "pruned", "failed"))
-        table.add_row(row["arm"], done, *counts, best, row["incumbent"] or "", duration(row["device_seconds"]))
-    console.print(table)
+    console = make_console()
+    console.print(arm_table(f"{status['name']}: {status['state']}", status["objective"] or "best", status["arms"]))
     left = status["seconds_left"]
-    console.print(
-        f"{duration(status['device_seconds'])} of device time so far"
-        + (f", about {duration(left)} left" if left else "")
-    )
+    spent = f"{duration(status['device_seconds'])} of device time so far"
+    console.print(spent + (f", about {duration(left)} left" if left else ""))
+    if status["state"] == "finished":
+        console.print(f"Report: {directory / 'report' / 'index.html'}", markup=False)
+    if status["state"] == "stopped":
+        console.print(f"Go on with: cov-study resume {directory}", markup=False)
 
 
 def study_status(directory: Path) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same as plain values; `state` is `preparing` (no trial has begun), `running`, `stopped` or `finished`."""
+    written = is_written(directory)
+    if written and not (directory / "journal.jsonl").exists():
+        nothing: dict[str, Any] = {
+            "objective": None,
+            "arms": [],
+            "device_seconds": 0.0,
+            "seconds_left": None,
+            "updated": None,
+        }
+        return {"name": directory.absolute().name, "state": "preparing", **nothing}
     state = load_state(directory)
+    if not state.info:
+        raise UserError(f"{directory}: its journal is empty; remove the folder and start again with `cov-study run`.")
     plan = make_plan(validate(state.info["config"], str(directory / "study.yaml")), None, state.goals)
     rows = arm_rows(state, plan)
     running = sum(row["running"] for row in rows)
     workers = max(running, 1)
     return {
         "name": state.info["name"],
-        "state": "finished" if state.finished else "running" if running else "stopped",
+        "state": "finished" if state.finished else "running" if written else "stopped",
         "objective": state.info["objective"],
         "arms": rows,
         "device_seconds": sum(row["device_seconds"] for row in rows),
@@ -78,18 +73,15 @@ def show_check(path: Path, config: CohortConfig, *, as_json: bool = False, sheet
         problems = [{"subject": p.subject, "problem": p.message} for p in report.problems]
         print(json.dumps({"problems": problems, "summary": report.summary, "subjects": list(report.rows)}, indent=2))
         return report.ok
-    console = Console(soft_wrap=True)
+    console = make_console()
     if report.problems:
-        table = Table(title=f"{len(report.problems)} problem(s)", title_justify="left", show_lines=True)
-        table.add_column("subject", no_wrap=True)
-        table.add_column("problem", overflow="fold")
-        for problem in report.problems:
-            table.add_row(escape(problem.subject or "(all)"), escape(problem.message))
-        console.print(table)
+        rows = [(problem.subject or "(all)", problem.message) for problem in report.problems]
+        title = f"{len(rows)} problem(s)"
+        console.print(make_table(title, ("subject", "problem"), rows, words=("problem",)))
     for name, value in report.summary.items():
-        console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False, highlight=False)
+        console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False)
     if sheet is not None:
-        console.print(f"contact sheet: {sheet}", markup=False, highlight=False)
+        console.print(f"contact sheet: {sheet}", markup=False)
     return report.ok
 
 
