@@ -1,6 +1,7 @@
 """Parts of one's own are found by name, or it is said in one line why not."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,16 @@ def test_an_installed_package_offers_all_four_kinds(installed):
     assert extensions.find("networks", "plain", {}).__name__ == "plain"
     assert extensions.origin("terms", "relative-error", TERMS) == "example-parts 1.0"
     assert extensions.origin("terms", "l1", TERMS) is None
+
+
+def test_the_page_shows_what_is_installed_here():
+    example = Path(__file__).parents[1] / "example_package"
+    parts = (example / "example_parts.py").read_text().split("\n# [")[1:-1]
+    assert [part.partition("]")[0] for part in parts] == ["term", "weighting", "network", "metric"]
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    for part in parts:
+        assert f"```python\n{part.partition(']')[2].strip()}\n```" in page
+    assert page.split("```toml\n")[1].split("\n```")[0] in (example / "pyproject.toml").read_text()
 
 
 def test_a_module_beside_the_study_goes_by_module_and_name(folder):
