@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from study.journal import load_state, read_events
+from study.config import PRESETS
+from study.journal import JournalError, load_state, read_events
 from study.state import StudyState
 from tests.study.command import COMMAND, environment
 
@@ -58,10 +60,12 @@ class Node:
         """Ends this node's processes and no others."""
         family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         self.process.terminate()
-        for process in psutil.wait_procs(family, timeout=10)[1]:
+        left = psutil.wait_procs(family, timeout=10)[1]
+        for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
+        psutil.wait_procs(left, timeout=10)
 
 
 def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
@@ -114,3 +118,84 @@ def test_a_study_runs_on_a_cluster_that_is_there_already(two_nodes, tmp_path):
     started = [e for e in read_events(tmp_path / "study" / "journal.jsonl") if e["event"] == "driver_started"]
     assert [event["workers"] for event in started] == [2]
     assert not list((tmp_path / "study").glob(".*")), "left behind"
+
+
+def test_a_ray_job_takes_the_working_directory_along(two_nodes, tmp_path):
+    here, out = tmp_path / "here", tmp_path / "shared" / "study"
+    here.mkdir()
+    (here / "mine.yaml").write_text((PRESETS / "smoke.yaml").read_text())
+    arguments = ("launch", "job", "mine.yaml", "--address", two_nodes.dashboard, "--out", str(out))
+    deadline = time.monotonic() + 60
+    done = run(*arguments, folder=here)
+    while "No available agent" in done.stderr and time.monotonic() < deadline:  # a cluster that has only just started
+        done = run(*arguments, folder=here)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_complete(load_state(out))
+    assert str(out / "report" / "index.html") in done.stdout
+
+
+def test_a_node_that_goes_takes_no_trial_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    one = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100_000_000}
+    family: list[psutil.Process] = []
+    with contextlib.ExitStack() as stack:
+        cluster = Cluster(initialize_head=True, head_node_args=one | {"include_dashboard": False})
+        stack.callback(cluster.shutdown)
+        nodes = [cluster.add_node(**one) for _ in range(2)]
+        cluster.wait_for_nodes(timeout=60)
+        arguments = ("run", "--preset", "smoke", "--out", "study", "--address", cluster.address)
+        arguments += ("-o", "training.epochs=10", "-o", "training.steps_per_epoch=60")
+        process = subprocess.Popen(
+            [COMMAND, *arguments], cwd=tmp_path, env=loopback(tmp_path), stderr=subprocess.PIPE, text=True
+        )
+        stack.callback(process.kill)
+        busy: list[Any] = []
+
+        def one_is_busy() -> bool:
+            busy[:] = filter(trains, nodes)
+            return num_measured(tmp_path) >= 2 and bool(busy)
+
+        wait_for(one_is_busy, "no node trains", process, seconds=120)
+        family += family_of(cluster.list_all_nodes())
+        cluster.remove_node(busy[0], allow_graceful=False)
+        _, err = process.communicate(timeout=180)
+        family += family_of(cluster.list_all_nodes())
+    assert process.returncode == 0, err
+    assert not psutil.wait_procs(family, timeout=30)[1], "orphan processes"
+    state = load_state(tmp_path / "study")
+    assert_complete(state)
+    lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]
+    assert lost
+    assert all(attempt.device_seconds > 0 for attempt in lost)
+
+
+def family_of(nodes: list[Any]) -> list[psutil.Process]:
+    """The processes of nodes, and what those have started."""
+    family = []
+    for info in [info for node in nodes for infos in node.all_processes.values() for info in infos]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(info.process.pid)
+            family += [process, *process.children(recursive=True)]
+    return family
+
+
+def num_measured(folder: Path) -> int:
+    with contextlib.suppress(JournalError):
+        return sum(event["event"] == "measurement" for event in read_events(folder / "study" / "journal.jsonl"))
+    return 0
+
+
+def trains(node: Any) -> bool:
+    """Whether a node is in the middle of an epoch, by the name that Ray gives the process."""
+    (raylet,) = node.all_processes["raylet"]
+    children = psutil.Process(raylet.process.pid).children(recursive=True)
+    return any("ray::ResourceTrainable.train" in command_of(child) for child in children)
+
+
+def command_of(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
