@@ -2,6 +2,7 @@
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,9 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder
 
 def main() -> None:
     """Runs the command line: one line on stderr for what a user can mend, exit status as documented."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no minus sign must not end a study
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")

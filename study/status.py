@@ -13,6 +13,8 @@ from study.units import duration
 from trainables.cohort.config import CohortConfig
 from trainables.errors import UserError
 
+SHOWN_FAILURES = 10
+
 
 def show_status(directory: Path, *, as_json: bool = False) -> None:
     """Prints arms, trials by state, device-seconds so far, incumbents and time left. Reads the journal alone."""
@@ -22,6 +24,10 @@ def show_status(directory: Path, *, as_json: bool = False) -> None:
         return
     console = make_console()
     console.print(arm_table(f"{status['name']}: {status['state']}", status["objective"] or "best", status["arms"]))
+    for failure in status["failures"][:SHOWN_FAILURES]:
+        console.print(f"{failure['trial']} failed: {failure['reason']}", markup=False)
+    if (more := len(status["failures"]) - SHOWN_FAILURES) > 0:
+        console.print(f"{more} more trials failed: cov-study status {directory} --json", markup=False)
     left = status["seconds_left"]
     spent = f"{duration(status['device_seconds'])} of device time so far"
     console.print(spent + (f", about {duration(left)} left" if left else ""))
@@ -37,6 +43,7 @@ def study_status(directory: Path) -> dict[str, Any]:
     if written and not (directory / "journal.jsonl").exists():
         nothing: dict[str, Any] = {
             "objective": None,
+            "failures": [],
             "arms": [],
             "device_seconds": 0.0,
             "seconds_left": None,
@@ -55,6 +62,11 @@ def study_status(directory: Path) -> dict[str, Any]:
         "state": "finished" if state.finished else "running" if written else "stopped",
         "objective": state.info["objective"],
         "arms": rows,
+        "failures": [
+            {"trial": trial.key, "reason": trial.attempts[-1].reason}
+            for trial in state.trials.values()
+            if trial.state == "failed"
+        ],
         "device_seconds": sum(row["device_seconds"] for row in rows),
         "seconds_left": None if state.finished else time_left(state, plan, workers),
         "updated": state.updated,

@@ -89,6 +89,22 @@ def test_status_tells_preparing_running_stopped_and_finished_apart(tmp_path, cap
     assert f"Report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out
 
 
+def test_status_names_the_trials_that_failed(tmp_path, capsys):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append("study", name="mine", config=DEMO, objective="val/psnr", goal="max")
+        nothing = {"replicate": None, "number": None, "params": {}, "weighting": {}, "terms": ["l1"]}
+        for seed in range(12):
+            key = f"single-l1-s{seed}"
+            journal.append("trial", trial=key, arm="single-l1", role="single", seed=seed, **nothing)
+            journal.append("attempt_started", trial=key, attempt=1, started=0.0, share=1.0)
+            journal.append("attempt_ended", trial=key, state="failed", reason="out of memory")
+    assert len(study_status(tmp_path)["failures"]) == 12
+    show_status(tmp_path)
+    shown = capsys.readouterr().out
+    assert "single-l1-s0 failed: out of memory" in shown
+    assert f"2 more trials failed: cov-study status {tmp_path} --json" in shown
+
+
 def test_a_folder_that_is_no_study_names_those_nearby(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"nowhere/journal\.jsonl: no journal here\. Name the folder"):
