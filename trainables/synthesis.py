@@ -89,12 +89,14 @@ class Synthesis(tune.Trainable):
                 self._outcome = _failed(error)
         result: dict[str, Any] = {"key": self._trial["key"], "done": bool(self._outcome), "outcome": self._outcome}
         if self._training is not None:
-            measurements = self._training.measurements[self._num_reported :]
-            self._num_reported += len(measurements)
-            result["measurements"] = [measurement.as_dict() for measurement in measurements]
+            cost = vars(self._meter.cost())
+            news = [measurement.as_dict() for measurement in self._training.measurements[self._num_reported :]]
+            self._num_reported += len(news)
+            # What an earlier attempt measured was paid for by that attempt.
+            result["measurements"] = [measurement | {"cost": cost} for measurement in news] if unheard else news
             result["initial_losses"] = self._initial_losses
             result["device"] = self._device
-            result["cost"] = vars(self._meter.cost())
+            result["cost"] = cost
         return result
 
     def _advance(self) -> None:
