@@ -240,7 +240,7 @@ class StudyConfig(_Config):
         if config.seeds > len(self.seeds):
             raise UserError(
                 f"arms.{name}.seeds: asks for {config.seeds} seeds, but `seeds` lists {len(self.seeds)}: "
-                f"{list(self.seeds)}."
+                f"{list(self.seeds)}; lower it, or list more."
             )
         seeds = self.seeds[: config.seeds]
         match strategy:
@@ -352,7 +352,7 @@ def _preset_path(name: str) -> Path:
     path = PRESETS / f"{name}.yaml"
     names = sorted(p.stem for p in PRESETS.glob("*.yaml"))
     if name not in names:
-        raise UserError(f"--preset {name}: there is no such preset; there are {', '.join(names)}.")
+        raise UserError(f"--preset {name}: there is no such preset{did_you_mean(name, names)}")
     return path
 
 

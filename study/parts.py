@@ -73,6 +73,12 @@ def origins(config: StudyConfig) -> dict[str, str | None]:
     return {f"{kind}/{name}": origin(kind, name, ()) for kind, name in foreign_parts(config)}
 
 
+def changed_parts(recorded: Mapping[str, str | None], found: Mapping[str, str | None]) -> str | None:
+    """What a report must say where a study went on with other code than it was begun with; None where it did not."""
+    changed = [f"{part} ({recorded.get(part)}, then {now})" for part, now in found.items() if recorded.get(part) != now]
+    return f"Went on with other code than it was begun with: {', '.join(changed)}." if changed else None
+
+
 def missing_part(module_path: Iterable[str], foreign: Foreign) -> str | None:
     """On a node: what keeps it from finding the parts; None if nothing does."""
     extend_path(module_path)

@@ -13,7 +13,7 @@ from study.cohort import describe, obtain, save_reference
 from study.config import StudyConfig, validate
 from study.environment import git_revision, hardware, versions
 from study.journal import Journal, apply
-from study.parts import check_parts, foreign_parts, goals_of, origins
+from study.parts import changed_parts, check_parts, foreign_parts, goals_of, origins
 from study.plan import Objective, Plan
 from study.progress import Progress
 from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials
@@ -175,6 +175,9 @@ def _begin(
             f"{config.cohort.path or 'the virtual cohort'}: the images are not those that {directory.name} was begun "
             f"with; restore them, or start a new study with another --out."
         )
+    note = changed_parts(state.info.get("parts") or {}, origins(config))
+    if note and note not in state.notes and not state.finished:
+        journal.append("note", text=note)
     journal.append("driver_started", pid=os.getpid(), workers=resources.workers)
 
 

@@ -78,8 +78,9 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"--address {address}" if address else "Ray"
-        raise UserError(f"{where}: cannot start or reach it ({str(error).splitlines()[0]}).") from None
+        where = f"--address {address}: cannot reach it" if address else "Ray: cannot start"
+        hint = "; start one with `ray start --head`, or leave --address out" if address else ""
+        raise UserError(f"{where} ({str(error).splitlines()[0]}){hint}.") from None
     try:
         yield resources_of(config, ray.cluster_resources())
     finally:
@@ -92,9 +93,11 @@ def check_cpus(wanted: ResourcesConfig, available: float | None = None) -> None:
     available = available if available is not None else os.cpu_count() or 1
     needed = (workers or 1) * cpus_per_trial
     if needed > available:
+        possible = int(available // cpus_per_trial)
+        lower = f"resources.workers={possible}" if possible else f"resources.cpus_per_trial={available:g}"
         raise UserError(
             f"resources.{'workers' if workers else 'cpus_per_trial'}: {workers or 1} trial(s) x "
-            f"{cpus_per_trial:g} CPU ask for {needed:g} CPUs, but there are {available:g}; lower it."
+            f"{cpus_per_trial:g} CPU ask for {needed:g} CPUs, but there are {available:g}; use -o {lower}."
         )
 
 
@@ -112,7 +115,10 @@ def resources_of(config: StudyConfig, offered: dict[str, float]) -> Resources:
     by_gpu = math.floor(num_gpus / gpus + 1e-9) if gpus else math.inf
     possible = int(min(cpus // wanted.cpus_per_trial, by_gpu))
     if wanted.workers and wanted.workers > possible:
-        raise UserError(f"resources.workers: asks for {wanted.workers}, but the cluster holds {possible} at a time.")
+        raise UserError(
+            f"resources.workers: asks for {wanted.workers}, but the cluster holds {possible} at a time; "
+            f"use -o resources.workers={possible}."
+        )
     return Resources(cpus=wanted.cpus_per_trial, gpus=gpus, workers=wanted.workers or possible, offered=offered)
 
 

@@ -37,7 +37,9 @@ def compare_studies(directories: Sequence[Path], out: Path) -> Path:
         UserError: fewer than two studies, one has no journal, or they are not comparable; says why.
     """
     if len(directories) < 2:
-        raise UserError("compare: name two or more study folders.")
+        raise UserError(
+            "compare: name two or more study folders, for example `cov-study compare runs/demo runs/other`."
+        )
     states = [(directory, load_state(directory)) for directory in directories]
     from study.report.evidence import gather
     from study.report.figures.studies import draw_costs, draw_differences

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from study.config import load_config
-from study.parts import check_parts, missing_part
+from study.parts import changed_parts, check_parts, missing_part
 from tests.study.command import QUICK, cov_study
 from trainables.errors import UserError
 
@@ -104,6 +104,15 @@ def test_where_they_come_from_is_written_down_and_reading_a_study_does_not_need_
     for command in (("status", str(directory), "--json"), ("report", str(directory))):
         done = cov_study(*command, folder=directory)  # without the package on its path
         assert done.returncode == 0, done.stderr
+
+
+def test_code_that_changed_between_two_starts_is_told_in_the_report():
+    recorded = {"terms/edges": "mine.py sha256:1", "metrics/bias": "example-parts 1.0"}
+    assert changed_parts(recorded, dict(recorded)) is None
+    note = changed_parts(recorded, recorded | {"terms/edges": "mine.py sha256:2"})
+    assert note == (
+        "Went on with other code than it was begun with: terms/edges (mine.py sha256:1, then mine.py sha256:2)."
+    )
 
 
 def test_a_node_that_cannot_find_a_part_says_so(tmp_path):

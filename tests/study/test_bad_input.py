@@ -35,7 +35,7 @@ def refused(folder: Path, *arguments: str, status: int = 1) -> str:
         ((*SMOKE, "-o", "training"), "write it as key.path=value"),
         ((*SMOKE, "--cohort", "nowhere"), "nowhere"),
         (("run", "mine.yaml"), "mine.yaml: no such file"),
-        (("run", "--preset", "dmeo"), "--preset dmeo: there is no such preset; there are demo"),
+        (("run", "--preset", "dmeo"), "--preset dmeo: there is no such preset; did you mean 'demo'?"),
         (("resume", "nowhere"), "nowhere: no study here"),
         (("status", "nowhere"), "nowhere/journal.jsonl: no journal here"),
         (("report", "nowhere"), "journal.jsonl: no journal here"),
