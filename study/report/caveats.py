@@ -1,6 +1,6 @@
 """What would weaken the claim, said beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from study.report.findings import Findings
 from study.report.quality import Comparison
 from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds
 from study.report.text import clean
-from study.state import OPEN_STATES
+from study.state import OPEN_STATES, Trial
 
 TRIALS_PER_WEIGHT = 10
 FEW_SUBJECTS = 10
@@ -34,7 +34,7 @@ class Caveat:
 def caveats_of(findings: Findings) -> list[Caveat]:
     """All of them, the heaviest first."""
     evidence = findings.evidence
-    found = [*_study(evidence), *_runs(findings), *_fixed(evidence)]
+    found = [*_study(evidence), *_devices(evidence), *_runs(findings), *_fixed(evidence)]
     if evidence.reference is not None:
         found += _search(evidence, evidence.reference)
     for arm in (evidence.candidate, evidence.reference):
@@ -56,6 +56,18 @@ def _study(evidence: Evidence) -> Iterator[Caveat]:
     if 0 < len(evidence.subjects) < FEW_SUBJECTS:
         text = f"There are only {count(len(evidence.subjects), 'test subject')}: intervals of so few are fragile."
         yield Caveat(key="few_subjects", text=text)
+
+
+def _devices(evidence: Evidence) -> Iterator[Caveat]:
+    devices = devices_of(evidence.state.trials.values())
+    if len(devices) > 1:
+        text = f"Trials ran on different devices ({enumerated(devices)}): a second is not a second."
+        yield Caveat(key="mixed_hardware", text=text)
+
+
+def devices_of(trials: Iterable[Trial]) -> list[str]:
+    """Names of the devices that trials ran on."""
+    return sorted({clean(attempt.device) for trial in trials for attempt in trial.attempts if attempt.device})
 
 
 def _seeds(arm: ArmEvidence) -> Iterator[Caveat]:
@@ -170,10 +182,6 @@ def _too_fine(comparison: Comparison) -> bool:
 
 def _fairness(evidence: Evidence) -> Iterator[Caveat]:
     trials = evidence.state.trials.values()
-    devices = sorted({a.device for trial in trials for a in trial.attempts if a.device})
-    if len(devices) > 1:
-        text = f"Trials ran on different devices ({enumerated([clean(d) for d in devices])}): a second is not a second."
-        yield Caveat(key="mixed_hardware", text=text)
     shares = sorted({a.share for trial in trials for a in trial.attempts})
     if shares and shares[0] < 1:
         text = f"Trials shared a device ({number(shares[0], 2)} each): their seconds depend on their neighbours."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from study.report.caveats import Caveat, caveats_of
+from study.report.caveats import Caveat, caveats_of, devices_of
 from study.report.costs import BreakEvenFinding
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
@@ -121,10 +121,12 @@ def _cost(findings: Findings) -> str:
     trials = count(round(ratio.num_trials), "trial")
     # Where the learning rate is tuned, the automatic arm is searched as well.
     one = "One search for the learning rate" if evidence.candidate.searches else "One training"
+    devices = devices_of([*evidence.candidate.trials, *evidence.reference.trials])
+    mixed = f" Not on one kind of device ({enumerated(devices)}): this ratio compares hardware, too."
     return (
         f"{one} of {spoken(evidence.candidate)} cost {seconds(ratio.training)} of device time, one search for "
         f"{spoken(evidence.reference)} ({trials}) {seconds(ratio.search)}: {times(ratio.value)} as much{interval}."
-    )
+    ) + (mixed if len(devices) > 1 else "")
 
 
 def _break_even(findings: Findings) -> str:

@@ -103,6 +103,14 @@ def test_what_was_not_reached_is_censored_and_not_a_number(say: Say) -> None:
     assert "&gt; " in said.page
 
 
+@pytest.mark.parametrize("devices", [("A", "A"), ("A", "B")])
+def test_a_ratio_of_seconds_on_two_kinds_of_device_says_so_in_the_same_breath(say: Say, devices) -> None:
+    verdict = say(FakeStudy(**SMALL, devices=devices)).summary["verdict"]
+    mixed = len(set(devices)) > 1
+    assert ("Not on one kind of device (A and B)" in verdict["cost"]) is mixed
+    assert ("mixed_hardware" in [caveat["key"] for caveat in verdict["caveats"]][:2]) is mixed
+
+
 def test_tuning_that_gained_nothing_leaves_no_margin(say: Say) -> None:
     # Only equal weights were tried, so tuned is equal again up to chance.
     said = say(FakeStudy(**(SMALL | {"num_trials": 1, "seed": 4})))
