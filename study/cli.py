@@ -79,13 +79,19 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Versions of cov-study and of what its numbers rest on.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from; anywhere in the line.")
+    ] = False,
 ) -> None:
     if version:
         from study.environment import versions
+        from trainables.extensions import packages
 
         found = versions()
         print(f"cov-study {found.pop('cov-study', 'unknown')}")
         print("  ".join(f"{name} {number}" for name, number in found.items()))
+        if offering := packages():
+            print(f"with parts of {', '.join(offering)}")
         raise typer.Exit
 
 

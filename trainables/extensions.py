@@ -68,6 +68,11 @@ def origin(kind: Kind, name: str, builtin: Iterable[str]) -> str | None:
     return f"{Path(file).name} sha256:{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}"
 
 
+def packages() -> list[str]:
+    """The installed packages that offer parts, with their versions."""
+    return sorted({_package(entry) for kind in NOUNS for offers in _offered(kind).values() for entry in offers})
+
+
 @cache
 def _offered(kind: Kind) -> dict[str, list[EntryPoint]]:
     """Entry points by name. Scanning what is installed takes a while, so it is done once a process."""

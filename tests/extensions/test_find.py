@@ -45,6 +45,7 @@ def test_an_installed_package_offers_all_four_kinds(installed):
     assert extensions.find("networks", "plain", {}).__name__ == "plain"
     assert extensions.origin("terms", "relative-error", TERMS) == "example-parts 1.0"
     assert extensions.origin("terms", "l1", TERMS) is None
+    assert extensions.packages() == ["example-parts 1.0"]
 
 
 def test_the_page_shows_what_is_installed_here():
