@@ -79,7 +79,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Versions of cov-study and of what its numbers rest on.")
     ] = False,
-    debug: Annotated[
+    debug: Annotated[  # for the help alone: `main` takes it from anywhere in the line
         bool, typer.Option("--debug", help="Show where an error comes from; anywhere in the line.")
     ] = False,
 ) -> None:

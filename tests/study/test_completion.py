@@ -1,7 +1,8 @@
-"""Completion in the shell: installed for it, and answered as the shell asks."""
+"""What the shell is told: completions as it asks for them, and the versions."""
 
 import os
 import subprocess
+from importlib import metadata
 
 import pytest
 
@@ -31,6 +32,14 @@ def completed(line: str, folder) -> list[str]:
 )
 def test_commands_options_presets_and_keys_are_offered(tmp_path, line, offered):
     assert completed(line, tmp_path) == offered
+
+
+def test_the_version_names_what_the_numbers_rest_on(tmp_path):
+    done = subprocess.run([COMMAND, "--version"], env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    first, second = done.stdout.splitlines()[:2]
+    assert first == f"cov-study {metadata.version('cov-study')}"
+    for package in ("torch", "monai", "torchjd", "ray", "optuna", "mlflow", "numpy"):
+        assert f"{package} {metadata.version(package)}" in second
 
 
 def test_it_installs_itself_for_the_shell_it_runs_in(tmp_path):
