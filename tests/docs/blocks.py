@@ -4,7 +4,7 @@ A comment before a block says why a test cannot simply run it:
 
     <!-- parsed only: WHY -->   its commands are parsed, with all options, and not run
     <!-- stays up: PORT -->     a server: the script of the tutorial waits until it answers, then ends it
-    <!-- install -->            makes an environment; left out where there is one already
+    <!-- install -->            makes an environment, or tries it; left out where there is one already
 """
 
 import re

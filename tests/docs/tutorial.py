@@ -66,6 +66,9 @@ def main() -> int:
         clone = sources(Path(name) / "cov-study")
         foreign = ("VIRTUAL_ENV", "PYTHON", "MLFLOW_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        kept.setdefault(
+            "PIP_CONFIG_FILE", str(Path.home() / ".config" / "pip" / "pip.conf")
+        )  # where packages come from
         return subprocess.run(["bash", "-c", script()], cwd=clone, env=kept | {"HOME": str(home)}).returncode
 
 
