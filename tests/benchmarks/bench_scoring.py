@@ -63,7 +63,7 @@ def rows(quick: bool) -> Iterator[Row]:
                 "float32": lambda arrays=singles: [scikit_image(*volumes) for volumes in arrays],
                 "float64": lambda arrays=doubles: [scikit_image(*volumes) for volumes in arrays],
             },
-            2 if quick else 9,
+            2 if quick else 5,
         )
         each = {name: milliseconds(seconds, name) / len(singles) for name in seconds}
         for kind, goal in (("float32", 5.0 if resolution == "2 mm" else None), ("float64", None)):

@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.config import load_config
+import yaml
+
+from study.cohort import obtain
+from study.config import load_config, validate
 from study.journal import load_state, read_events
+from tests.benchmarks.bench_sweep import simulated
 from tests.benchmarks.table import Row, milliseconds, race
 
 COMMAND = Path(sys.executable).with_name("cov-study")
@@ -42,10 +46,18 @@ def _help(num_rounds: int) -> Row:
 
 def _first_step(folder: Path, num_runs: int) -> Row:
     """From `cov-study run` to the first training step: median of some runs, each with its parts."""
-    from study.cohort import obtain
-
-    obtain(load_config(preset="demo").cohort, folder / "cohorts")
-    runs = sorted((_run(folder / f"run-{number}") for number in range(num_runs)), key=lambda parts: sum(parts.values()))
+    values = load_config(preset="demo").model_dump(mode="json") | {
+        "cohort": simulated(small=num_runs == 1),
+        "arms": {"cov": {}, "equal": {}},
+    }
+    values["training"] |= {"epochs": 1, "steps_per_epoch": 2}
+    config = validate(values, "bench_start")
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    obtain(config.cohort, folder / "cohorts")
+    runs = sorted(
+        (_run(path, folder / f"run-{number}") for number in range(num_runs)), key=lambda parts: sum(parts.values())
+    )
     parts = runs[len(runs) // 2]
     return Row(
         what="start: `cov-study run` to the first training step, cohort prepared",
@@ -57,13 +69,11 @@ def _first_step(folder: Path, num_runs: int) -> Row:
     )
 
 
-def _run(directory: Path) -> dict[str, float]:
+def _run(config: Path, directory: Path) -> dict[str, float]:
     """Seconds of each part of one start, by the clock that the journal has its times from."""
-    overrides = {"training.epochs": 1, "training.steps_per_epoch": 2, "arms": "{cov: {}, equal: {}}"}
-    options = [text for key, value in overrides.items() for text in ("-o", f"{key}={value}")]
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{directory}.db"}
     began = time.time()
-    command = [COMMAND, "run", "--preset", "demo", *options, "--out", directory]
+    command = [COMMAND, "run", config, "--out", directory]
     subprocess.run(command, env=environment, cwd=directory.parent, check=True, capture_output=True)
     times = {event["event"]: event["time"] for event in reversed(list(read_events(directory / "journal.jsonl")))}
     attempts = (trial.attempts[0] for trial in load_state(directory).trials.values())

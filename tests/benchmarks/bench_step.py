@@ -75,9 +75,9 @@ def with_weighting(name: str) -> Step:
     return make_step(LossTerms(DEFAULT_TERMS), make_weighting({"name": name, **NEEDED.get(name, {})}, 4))
 
 
-def only_network() -> tuple[Step, int]:
+def only_network(layout: torch.memory_format = torch.contiguous_format) -> tuple[Step, int]:
     """The network's forward and backward pass with l1 and nothing else, and its floating-point operations."""
-    network = make_network(NetworkConfig(), in_channels=1, seed=0)
+    network = make_network(NetworkConfig(), in_channels=1, seed=0).to(memory_format=layout)
     source, target = torch.rand(BATCH), torch.rand(BATCH)
 
     def passes() -> None:
@@ -140,7 +140,14 @@ def _terms(num_rounds: int, quick: bool) -> Iterator[Row]:
 def _limit(num_rounds: int) -> Iterator[Row]:
     passes, num_flops = only_network()
     one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    seconds = warm_race({"network": passes, "matmul": lambda: one @ other}, num_rounds)
+    seconds = warm_race(
+        {
+            "network": passes,
+            "channels-last": only_network(torch.channels_last)[0],
+            "matmul": lambda: one @ other,
+        },
+        num_rounds,
+    )
     rates = {
         "network": num_flops / milliseconds(seconds, "network") / 1e6,
         "matmul": 2 * MATRIX**3 / milliseconds(seconds, "matmul") / 1e6,
@@ -153,10 +160,15 @@ def _limit(num_rounds: int) -> Iterator[Row]:
         detail=f"{rates['network']:.1f} / {rates['matmul']:.1f} GFLOP/s; {num_flops / 1e9:.2f} GFLOP a step",
         figures=rates,
     )
+    yield Row(
+        what="step: network's forward and backward / with channels last",
+        value=ratio(seconds, "network", "channels-last"),
+        detail=f"{milliseconds(seconds, 'network'):.1f} / {milliseconds(seconds, 'channels-last'):.1f} ms",
+    )
 
 
 def _weightings(num_rounds: int, quick: bool) -> Iterator[Row]:
-    seconds = warm_race({name: with_weighting(name) for name in ("fixed", "cov")}, num_rounds * (5 if quick else 10))
+    seconds = warm_race({name: with_weighting(name) for name in ("fixed", "cov")}, num_rounds * 6)
     step_seconds = statistics.median(seconds["fixed"])
     yield Row(
         what="step: CoV / fixed weights",

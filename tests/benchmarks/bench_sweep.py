@@ -9,6 +9,7 @@ finished study used its workers.
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -16,18 +17,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from study.cohort import obtain, simulate
-from study.config import StudyConfig, load_config, validate
+from study.config import CohortSection, StudyConfig, load_config, validate
 from study.estimate import time_training
 from study.journal import load_state
 from study.state import Attempt, StudyState
 from tests.benchmarks.bench_mirror import share_rows
 from tests.benchmarks.table import Row, show, write
+from trainables.hardware import ready_process
 
 EPOCHS = 4
 
@@ -35,7 +40,7 @@ EPOCHS = 4
 # --- the search ---------------------------------------------------------------------------------------------------
 
 
-def make_config(num_trials: int, trial_seconds: float, cache: Path) -> StudyConfig:
+def make_config(num_trials: int, trial_seconds: float, cache: Path, *, small: bool = False) -> StudyConfig:
     """A search on the demo's cohort, network and terms, its trials as long as asked for on this machine.
 
     The last of the `num_trials` trainings is the confirmation.
@@ -44,24 +49,57 @@ def make_config(num_trials: int, trial_seconds: float, cache: Path) -> StudyConf
     values = demo | {
         "name": "sweep",
         "seeds": [1],
+        "cohort": simulated(small=small),
         "arms": {"tuned": {"budget": {"trials": num_trials - 1}, "seeds": 1}},
         "training": demo["training"] | {"epochs": EPOCHS},
     }
     config = validate(values, "bench_sweep")
-    from trainables.hardware import ready_process
+    ready_process(1)
+    equal = {"name": "fixed", "weights": [1 / len(config.terms)] * len(config.terms)}
+    cohort = obtain(config.cohort, cache)
+    with busy_processors((os.cpu_count() or 1) - 1):
+        timing = time_training(config, cohort, list(config.terms), equal)
+    rest_seconds = timing.trial_seconds - timing.epochs * timing.steps_per_epoch * timing.step_seconds
+    num_steps = max(1, round((trial_seconds - rest_seconds) / EPOCHS / timing.step_seconds))
+    return validate(values | {"training": values["training"] | {"steps_per_epoch": num_steps}}, "bench_sweep")
+
+
+@contextmanager
+def busy_processors(number: int) -> Iterator[None]:
+    """Keeps processors busy: a training that has the machine to itself is faster than one among others."""
+    context = multiprocessing.get_context("spawn")
+    started = [context.Event() for _ in range(number)]
+    others = [context.Process(target=_compute, args=(event,), daemon=True) for event in started]
+    for other, event in zip(others, started, strict=True):
+        other.start()
+        event.wait()
+    try:
+        yield
+    finally:
+        for other in others:
+            other.terminate()
+            other.join()
+
+
+def _compute(started: Event) -> None:
+    import torch
 
     ready_process(1)
-    timing = time_training(
-        config,
-        obtain(config.cohort, cache),
-        list(config.terms),
-        {"name": "fixed", "weights": [1 / len(config.terms)] * len(config.terms)},
-    )
-    steps_seconds = trial_seconds - (
-        timing.trial_seconds - timing.epochs * timing.steps_per_epoch * timing.step_seconds
-    )
-    num_steps = max(1, round(steps_seconds / EPOCHS / timing.step_seconds))
-    return validate(values | {"training": values["training"] | {"steps_per_epoch": num_steps}}, "bench_sweep")
+    matrix = torch.rand(1024, 1024)
+    started.set()
+    while True:
+        matrix @ matrix
+
+
+def simulated(*, small: bool = False) -> dict[str, Any]:
+    """The demo's cohort, or a fifth of it, in `runs/cohorts`: there a demo that was run has left it."""
+    section = load_config(preset="demo").cohort
+    if small:
+        virtual = {"num_subjects": 16, "resolution": section.virtual.resolution}
+        split = {"num_train": 10, "num_validation": 2, "num_test": 4}
+        section = CohortSection.model_validate({"virtual": virtual, "prepare": split})
+    path = simulate(section, Path("runs/cohorts").absolute(), say=lambda line: None)
+    return {"path": str(path), "prepare": section.prepare.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +118,12 @@ class Sweep:
         return load_state(self.directory)
 
 
-def run_sweep(num_trials: int, trial_seconds: float, folder: Path, *, alone: bool = False) -> Sweep:
+def run_sweep(
+    num_trials: int, trial_seconds: float, folder: Path, *, alone: bool = False, small: bool = False
+) -> Sweep:
     """The search through the command and, unless `alone`, through plain Ray Tune; each from start to exit."""
     cache = folder / "cohorts"
-    config = make_config(num_trials, trial_seconds, cache)
+    config = make_config(num_trials, trial_seconds, cache, small=small)
     ours = folder / f"sweep-{trial_seconds:g}s"
     path = ours.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
@@ -92,7 +132,7 @@ def run_sweep(num_trials: int, trial_seconds: float, folder: Path, *, alone: boo
     plain_seconds = None
     if not alone:
         settings = {
-            "cohort": str(simulate(config.cohort, cache, say=lambda line: None)),
+            "cohort": str(config.cohort.path),
             "prepare": config.cohort.prepare.model_dump(mode="json"),
             "cache": str(cache / "prepared"),
             "terms": list(config.terms),
@@ -219,7 +259,7 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         for num_trials, seconds, goal, efficiency_goal, alone in plans:
-            sweep = run_sweep(num_trials, seconds, folder, alone=alone)
+            sweep = run_sweep(num_trials, seconds, folder, alone=alone, small=quick)
             yield from sweep_rows(sweep, seconds, goal, efficiency_goal)
         if not quick:
             out = folder / "demo"
