@@ -57,6 +57,17 @@ def test_every_kind_of_budget_is_kept(budget, num_trials):
     assert sum(t.device_seconds for t in state.of_arm("tuned")) == pytest.approx((num_trials + 1) * 90)
 
 
+@pytest.mark.parametrize("budget", [{"trials": 4}, {"times_cov": 3}, {"trials": 4, "stop_when_beaten": 0.5}])
+def test_arms_whose_learning_rate_is_tuned_are_rehearsed_as_searches(budget):
+    arms = {"cov-frozen": {}, "tuned": {"budget": budget}, "tuned-asha": {"budget": {"trials": 3}}, "cov": {"seeds": 2}}
+    rates = {"tune_learning_rate": {"low": 1e-4, "high": 1e-2, "budget": {"trials": 2}}}
+    plan = make_plan(validate(BASE | rates | {"arms": arms}, "test"), None)
+    state = rehearse(plan, TERMS, workers=1, share=1, seconds_of=lambda trial: 10.0)
+    counts = {arm: len(state.of_arm(arm)) for arm in arms}
+    # Searched trials and confirmations; 3 times the cost of one training of CoV is spent after three trials.
+    assert counts == {"cov-frozen": 2 + 1, "tuned": budget.get("trials", 3) + 1, "tuned-asha": 3 + 1, "cov": 2 + 2}
+
+
 def test_every_trial_of_the_plan_is_there_and_waits_for_what_it_needs():
     arms = {"single": {}, "tuned": {"budget": {"trials": 4}, "replicates": 2}, "cov": {"seeds": 2}, "cov-frozen": {}}
     seconds = {"single-l1": 1.0, "single-ssim": 2.0, "tuned": 3.0, "cov": 5.0, "cov-frozen": 3.0}
