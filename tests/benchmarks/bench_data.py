@@ -139,7 +139,7 @@ def _memory(cohort: PreparedCohort, numbers: tuple[int, ...]) -> Row:
         workers: list[Any] = []
         for number in numbers:
             workers += [worker.remote(reference) for _ in range(number - len(workers))]
-            held[number] = max(ray.get([worker.train.remote() for worker in workers])) / 1e6
+            held[number] = max(ray.get([worker.held.remote() for worker in workers])) / 1e6
     few, many = numbers[0], numbers[-1]
     arrays = (cohort.source, cohort.target, cohort.mask, cohort.lesion)
     return Row(
@@ -153,7 +153,7 @@ def _memory(cohort: PreparedCohort, numbers: tuple[int, ...]) -> Row:
 
 
 class _Worker:
-    """Trains a little as a trial does."""
+    """Trains a little, as a trial does."""
 
     def __init__(self, cohort: PreparedCohort) -> None:
         from trainables.config import TrainingConfig
@@ -171,10 +171,11 @@ class _Worker:
             seed=0,
             meter=Meter(taken=time.time()),
         )
+        for _ in range(3):
+            self._training.run_epoch()
 
-    def train(self) -> int:
-        """Bytes of anonymous memory after an epoch."""
-        self._training.run_epoch()
+    def held(self) -> int:
+        """Bytes of anonymous memory: not of files, not shared."""
         with contextlib.suppress(OSError):
             for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("RssAnon"):

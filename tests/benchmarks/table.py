@@ -105,7 +105,7 @@ def show(rows: Iterable[Row]) -> None:
     table.add_column("")
     table.add_column("made of")
     for row in rows:
-        value = "" if row.value is None else f"{row.value:.3g} {row.unit}"
+        value = "" if row.value is None else f"{row.value:.4g} {row.unit}"
         met = {True: "met", False: "missed", None: ""}[row.met]
         table.add_row(row.what, value, row.goal, met, row.detail)
     console.print(table)
