@@ -70,7 +70,7 @@ class Protocol(Model):
     # A scan's gain is one of three: what both scans of a session share, what the scanner does by itself, and a rest.
     gain_fraction: Fraction = 0.15  # range around 1, shared by the two scans, as most of the bias is
     gain_compensation: Fraction = 0.7  # how much of a change of its brightest signals a scanner makes up for
-    own_gain_fraction: Fraction = 0.01  # range around 1 of each scan alone
+    own_gain_fraction: Fraction = 0.04  # range around 1 of each scan alone: nobody can predict it, so it stays small
     shift_sd_mm: NonNegativeFloat = 0.12  # residual misalignment of a good rigid registration
     rotation_sd_degrees: NonNegativeFloat = 0.3
 
