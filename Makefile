@@ -33,7 +33,7 @@ dist: $(VENV)/dev
 tutorial: $(VENV)/dev
 	$(BIN)/python tests/docs/tutorial.py
 
-# Half an hour; `make bench QUICK=1` takes under three minutes.
+# Three quarters of an hour; `make bench QUICK=1` takes under three minutes.
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
