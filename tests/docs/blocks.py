@@ -4,7 +4,8 @@ A comment before a block says why a test cannot simply run it:
 
     <!-- parsed only: WHY -->   its commands are parsed, with all options, and not run
     <!-- stays up: PORT -->     a server: the script of the tutorial waits until it answers, then ends it
-    <!-- install -->            makes an environment, or tries it; left out where there is one already
+    <!-- elsewhere: FILE -->    the tests of this file run it; the script of the tutorial does, too
+    <!-- install -->            makes an environment; left out where there is one already
 """
 
 import re
@@ -17,7 +18,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKER = re.compile(r"<!-- (parsed only|stays up|install)(?:: (.*?))? -->")
+MARKER = re.compile(r"<!-- (parsed only|stays up|elsewhere|install)(?:: (.*?))? -->")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ def blocks(page: Path) -> Iterator[Block]:
             if found is None:
                 raise ValueError(f"{page.name}: no test knows the comment {token.content.strip()}")
             marker, note = found[1], found[2] or ""
+            if marker == "elsewhere" and not (ROOT / note).exists():
+                raise ValueError(f"{page.name}: there is no {note}")
         elif token.type in ("fence", "code_block"):
             title = re.search(r'title="(.+?)"', token.info)
             yield Block(
