@@ -1,10 +1,13 @@
-"""Imports MONAI without what it only tries out: MLflow, Optuna, pandas and others take most of its start."""
+"""Imports MONAI without what it only tries out: MLflow, pandas, scipy.signal and others take most of its start."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NOT_NEEDED = ("mlflow", "optuna", "ignite", "pandas", "matplotlib", "skimage", "tensorboard", "sklearn", "clearml")
+NOT_NEEDED = (
+    *("mlflow", "optuna", "ignite", "tensorboard", "clearml"),
+    *("pandas", "matplotlib", "skimage", "sklearn", "scipy.signal"),
+)
 
 
 @contextmanager
