@@ -31,7 +31,7 @@ PARSED += [tuple(text.split()) for page in PAGES for text in mentioned(page) if 
 
 SMALL = (
     "-o", "training={epochs: 1, steps_per_epoch: 1, network: {name: unet, channels: [4, 8], strides: [2]}}",
-    "-o", "arms={equal: {}, tuned: {budget: {trials: 1}}, cov: {}}", "-o", "resources.workers=1",
+    "-o", "arms={tuned: {budget: {trials: 1}}, cov: {}}", "-o", "seeds=[1]", "-o", "resources.workers=1",
     "-o", "cohort.virtual={num_subjects: 6, resolution: 8}",
 )  # fmt: skip
 """A study that is over in seconds, whatever the command asks for."""
