@@ -60,15 +60,15 @@ def rewrite(root: Path, folder: Path) -> None:
 
 def rows(quick: bool) -> Iterator[Row]:
     """Simulation, preparation, memory. Wall-clock time: both use all processors they find."""
-    config = VirtualCohortConfig(num_subjects=8 if quick else 24, resolution=3 if quick else 2)
+    config = VirtualCohortConfig(num_subjects=4 if quick else 24, resolution=3 if quick else 2)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = folder / "cohort"
         simulate_cohort(root, config)
         yield _simulation(folder, root, config, num_rounds=1 if quick else 3)
         yield from _preparation(folder, root, num_rounds=3 if quick else 5)
-        prepared = prepare(find_cohort(root, CohortConfig()), CohortConfig(), folder / "cache")
-        yield _memory(prepared, NUM_WORKERS[:2] if quick else NUM_WORKERS)
+        if not quick:
+            yield _memory(prepare(find_cohort(root, CohortConfig()), CohortConfig(), folder / "cache"))
 
 
 def _fresh(folder: Path, make: Callable[[Path], Any]) -> Callable[[], None]:
@@ -125,7 +125,7 @@ def _preparation(folder: Path, root: Path, num_rounds: int) -> Iterator[Row]:
         )
 
 
-def _memory(cohort: PreparedCohort, numbers: tuple[int, ...]) -> Row:
+def _memory(cohort: PreparedCohort) -> Row:
     """Memory of their own that workers hold once they have trained and validated, few and many."""
     config = validate(
         {"arms": {"cov": {}}, "resources": {"workers": 1, "cpus_per_trial": 1, "gpus_per_trial": 0}}, "bench_data"
@@ -137,10 +137,10 @@ def _memory(cohort: PreparedCohort, numbers: tuple[int, ...]) -> Row:
         reference = ray.put(cohort)
         worker = ray.remote(num_cpus=0)(_Worker)
         workers: list[Any] = []
-        for number in numbers:
+        for number in NUM_WORKERS:
             workers += [worker.remote(reference) for _ in range(number - len(workers))]
             held[number] = max(ray.get([worker.held.remote() for worker in workers])) / 1e6
-    few, many = numbers[0], numbers[-1]
+    few, many = NUM_WORKERS[0], NUM_WORKERS[-1]
     arrays = (cohort.source, cohort.target, cohort.mask, cohort.lesion)
     return Row(
         what=f"data: memory of its own that a worker holds, one of {many} / alone",

@@ -64,6 +64,7 @@ def rows(quick: bool) -> Iterator[Row]:
                 "float64": lambda arrays=doubles: [scikit_image(*volumes) for volumes in arrays],
             },
             2 if quick else 5,
+            num_warm=1,
         )
         each = {name: milliseconds(seconds, name) / len(singles) for name in seconds}
         for kind, goal in (("float32", 5.0 if resolution == "2 mm" else None), ("float64", None)):

@@ -27,6 +27,7 @@ OTHER_TERMS = ("l2", "charbonnier", "ms-ssim", "adversarial")
 NEEDED = {"fixed": {"weights": [0.4, 0.3, 0.2, 0.1]}, "single": {"term": 0}}
 BATCH = (8, 1, 96, 112)
 MATRIX = 1536
+NUM_WARM = 3
 
 Step = Callable[[], None]
 
@@ -88,14 +89,6 @@ def only_network(layout: torch.memory_format = torch.contiguous_format) -> tuple
     return passes, counter.get_total_flops()
 
 
-def warm_race(steps: dict[str, Step], num_rounds: int) -> Times:
-    """A race after three steps each."""
-    for step in steps.values():
-        for _ in range(3):
-            step()
-    return race(steps, num_rounds)
-
-
 def weighting_microseconds(name: str, num_steps: int) -> float:
     """CPU microseconds of one weighting of four losses, forward and backward, without network and terms."""
     weighting = make_weighting({"name": name, **NEEDED.get(name, {})}, 4)
@@ -127,7 +120,7 @@ def _terms(num_rounds: int, quick: bool) -> Iterator[Row]:
     steps |= {f"l1 + {name}": with_terms("l1", name) for name in others}
     if not quick:
         steps["l1 + MONAI's SSIMLoss"] = make_step(MonaiSSIM(), make_weighting({"name": "equal"}, 2))
-    seconds = warm_race(steps, num_rounds)
+    seconds = race(steps, num_rounds, num_warm=NUM_WARM)
     for name in list(steps)[1:]:
         yield Row(
             what=f"step: {name} / l1 alone",
@@ -140,13 +133,14 @@ def _terms(num_rounds: int, quick: bool) -> Iterator[Row]:
 def _limit(num_rounds: int) -> Iterator[Row]:
     passes, num_flops = only_network()
     one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    seconds = warm_race(
+    seconds = race(
         {
             "network": passes,
             "channels-last": only_network(torch.channels_last)[0],
             "matmul": lambda: one @ other,
         },
         num_rounds,
+        num_warm=NUM_WARM,
     )
     rates = {
         "network": num_flops / milliseconds(seconds, "network") / 1e6,
@@ -168,7 +162,8 @@ def _limit(num_rounds: int) -> Iterator[Row]:
 
 
 def _weightings(num_rounds: int, quick: bool) -> Iterator[Row]:
-    seconds = warm_race({name: with_weighting(name) for name in ("fixed", "cov")}, num_rounds * 6)
+    pair = {name: with_weighting(name) for name in ("fixed", "cov")}
+    seconds = race(pair, num_rounds * 6, num_warm=NUM_WARM)
     step_seconds = statistics.median(seconds["fixed"])
     yield Row(
         what="step: CoV / fixed weights",
@@ -186,7 +181,8 @@ def _weightings(num_rounds: int, quick: bool) -> Iterator[Row]:
             detail=f"{extra:+.0f} us a step of {1e3 * step_seconds:.0f} ms",
         )
     if not quick:
-        seconds = warm_race({name: with_weighting(name) for name in ("fixed", "gradnorm")}, num_rounds)
+        pair = {name: with_weighting(name) for name in ("fixed", "gradnorm")}
+        seconds = race(pair, num_rounds, num_warm=NUM_WARM)
         yield Row(
             what="step: gradnorm, which needs the gradient of each term / fixed weights",
             value=ratio(seconds, "gradnorm", "fixed"),
@@ -214,4 +210,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ready":
         ready_process(1)
     step = with_terms(*DEFAULT_TERMS)
-    print(statistics.median(warm_race({"step": step}, 15)["step"]))
+    print(statistics.median(race({"step": step}, 15, num_warm=NUM_WARM)["step"]))

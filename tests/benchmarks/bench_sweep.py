@@ -255,7 +255,7 @@ def rows(quick: bool) -> Iterator[Row]:
         (40, 20, None, 0.97, True),
     )
     if quick:
-        plans = ((6, 3, None, None, False),)
+        plans = ((4, 2, None, None, False),)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         for num_trials, seconds, goal, efficiency_goal, alone in plans:

@@ -48,12 +48,23 @@ Times = dict[str, list[float]]
 
 
 def race(
-    candidates: dict[str, Callable[[], Any]], num_rounds: int, *, clock: Callable[[], float] = time.process_time
+    candidates: dict[str, Callable[[], Any]],
+    num_rounds: int,
+    *,
+    num_warm: int = 0,
+    clock: Callable[[], float] = time.process_time,
 ) -> Times:
     """Times all candidates in turn, round after round, in an order that changes: a busy machine slows all alike.
 
-    The clock is the process's CPU time, so that waiting for a processor does not count.
+    Args:
+        candidates: what to call, by name.
+        num_rounds: how often each is timed.
+        num_warm: how often each is called before.
+        clock: by default the process's CPU time, so that waiting for a processor does not count.
     """
+    for candidate in candidates.values():
+        for _ in range(num_warm):
+            candidate()
     seconds: Times = {name: [] for name in candidates}
     order = list(candidates)
     for _ in range(num_rounds):
