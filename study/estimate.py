@@ -273,10 +273,10 @@ def show_estimate(found: dict[str, Any], *, as_json: bool = False) -> None:
     rows.append(("all", str(found["num_trials"]), "", duration(found["device_seconds"])))
     title = f"{found['name']} on {found['device']}"
     console.print(make_table(title, ("arm", "trials", "ms a step", "device time"), rows))
-    disk = found["disk"]
+    disk, hours = found["disk"], found["device_seconds"] / 3600
     kinds = ", ".join(f"{kind} {size(disk[kind])}" for kind in ("images", "prepared", "checkpoints", "models"))
     for line in (
-        f"{found['device_seconds'] / 3600:.3g} device-hours, about "
+        f"{f'{hours:.3g}' if hours >= 0.01 else 'less than 0.01'} device-hours, about "
         f"{duration(found['makespan_seconds'])} with {found['workers']} trial(s) at a time; trials that share a "
         "machine's memory slow each other a little.",
         f"Disk: {size(disk['total'])} ({kinds}); {size(disk['free'])} are free.",

@@ -2,7 +2,9 @@
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min 05 s`, `2 h 10 min`, `4 d 03 h`."""
+    """`0.3 s`, `45 s`, `3 min 05 s`, `2 h 10 min`, `4 d 03 h`."""
+    if 0 < seconds < 0.95:
+        return f"{max(seconds, 0.001):.1g} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -59,8 +59,9 @@ def test_no_color_means_no_colour_even_on_a_terminal(monkeypatch):
 
 
 def test_durations_and_sizes_are_in_units_a_person_thinks_in():
-    seconds = (0.4, 59.4, 185, 7800, 4 * 86_400 + 3 * 3600)
-    assert [duration(s) for s in seconds] == ["0 s", "59 s", "3 min 05 s", "2 h 10 min", "4 d 03 h"]
+    seconds = (0, 1e-9, 0.034, 0.97, 59.4, 185, 7800, 4 * 86_400 + 3 * 3600)
+    shown = ["0 s", "0.001 s", "0.03 s", "1 s", "59 s", "3 min 05 s", "2 h 10 min", "4 d 03 h"]
+    assert [duration(s) for s in seconds] == shown
     assert [size(n) for n in (512, 3.4e6, 1.2e9, 5e12)] == ["512 B", "3.4 MB", "1.2 GB", "5.0 TB"]
 
 
