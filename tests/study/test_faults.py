@@ -23,6 +23,8 @@ from tests.study.command import cov_study, start
 pytestmark = pytest.mark.slow
 
 NUM_KILLS = int(os.environ.get("COV_STUDY_KILLS", "3"))
+EVENTS = 40
+"""Written in all the lives of the study that is killed again and again, about: half of what there is to write."""
 QUIET = "tracking: {mirror: none}\n"  # MLflow has tests of its own
 ARMS = """{
   equal: {},
@@ -94,6 +96,10 @@ def num_events(folder: Path, kind: str) -> int:
         return 0
 
 
+def num_lines(folder: Path) -> int:
+    return (folder / "study" / "journal.jsonl").read_bytes().count(b"\n")
+
+
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -134,14 +140,15 @@ def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
             break
         before = num_events(tmp_path, "driver_started")
         wait_for(lambda before=before: num_events(tmp_path, "driver_started") > before, process)
-        delay = time.monotonic() + moments.uniform(0, 10)
-        while time.monotonic() < delay and process.poll() is None:
+        # By events, so that every life brings the study on; then a little later, to be in the middle of something.
+        enough = num_lines(tmp_path) + moments.randrange(2 * EVENTS // NUM_KILLS)
+        while num_lines(tmp_path) < enough and process.poll() is None:
             time.sleep(0.02)
-        family += descendants(process) if process.poll() is None else []
+        time.sleep(moments.uniform(0, 1))
+        assert process.poll() is None, "it was done before it was killed often enough"
+        family += descendants(process)
         process.kill()
         process.communicate()
-        if (tmp_path / "study" / "report" / "index.html").exists():
-            break
         arguments = ("resume", "study")
     state = assert_same(tmp_path, undisturbed)
     # Lost attempts keep their cost: never less is charged than the attempts that completed took.
