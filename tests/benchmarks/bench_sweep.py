@@ -43,14 +43,14 @@ EPOCHS = 4
 def make_config(num_trials: int, trial_seconds: float, cache: Path, *, small: bool = False) -> StudyConfig:
     """A search on the demo's cohort, network and terms, its trials as long as asked for on this machine.
 
-    The last of the `num_trials` trainings is the confirmation.
+    The first of the `num_trials` trainings has equal weights, the last is the confirmation.
     """
     demo = load_config(preset="demo").model_dump(mode="json")
     values = demo | {
         "name": "sweep",
         "seeds": [1],
         "cohort": simulated(small=small),
-        "arms": {"tuned": {"budget": {"trials": num_trials - 1}, "seeds": 1}},
+        "arms": {"equal": {}, "tuned": {"budget": {"trials": num_trials - 2}, "seeds": 1}},
         "training": demo["training"] | {"epochs": EPOCHS},
     }
     config = validate(values, "bench_sweep")
@@ -95,8 +95,8 @@ def simulated(*, small: bool = False) -> dict[str, Any]:
     """The demo's cohort, or a fifth of it, in `runs/cohorts`: there a demo that was run has left it."""
     section = load_config(preset="demo").cohort
     if small:
-        virtual = {"num_subjects": 16, "resolution": section.virtual.resolution}
         split = {"num_train": 10, "num_validation": 2, "num_test": 4}
+        virtual = {"num_subjects": 16, "resolution": section.virtual.resolution, **split}
         section = CohortSection.model_validate({"virtual": virtual, "prepare": split})
     path = simulate(section, Path("runs/cohorts").absolute(), say=lambda line: None)
     return {"path": str(path), "prepare": section.prepare.model_dump(mode="json")}
