@@ -170,7 +170,7 @@ def run_trials(
     scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
 
     def fit() -> None:
-        searcher = PlanSearcher(plan, journal, state, max_open=config.resources.workers)
+        searcher = PlanSearcher(plan, journal, state, num_workers=resources.workers, max_open=config.resources.workers)
 
         def tick_and_fill() -> None:
             if searcher.failure is not None:

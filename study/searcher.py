@@ -21,7 +21,8 @@ class PlanSearcher(Searcher):
         plan: what there is to do.
         journal: where new trials and ended searches are written.
         state: folded from the journal; kept up to date through its listeners.
-        max_open: trials handed out at a time, None for as many as Ray takes.
+        num_workers: trials that run at a time.
+        max_open: trials handed out at a time, None for as many as Ray takes: some more than run, to have them at hand.
     """
 
     def __init__(
@@ -30,11 +31,12 @@ class PlanSearcher(Searcher):
         journal: Journal,
         state: StudyState,
         *,
+        num_workers: int,
         max_open: int | None = None,
     ) -> None:
         super().__init__()
         self._plan, self._journal, self._state = plan, journal, state
-        self._max_open = max_open
+        self._num_workers, self._max_open = num_workers, max_open
         self._handed_out: set[str] = set()
         self.exhausted = False
         """Whether every trial of the plan has been handed out."""
@@ -55,7 +57,9 @@ class PlanSearcher(Searcher):
         num_open = sum(
             trial.state in OPEN_STATES and key in self._handed_out for key, trial in self._state.trials.items()
         )
-        if self._max_open is not None and num_open >= self._max_open:
+        # Until the terms' scale is known a search has no second trial, and what Ray took beforehand would go before it.
+        max_open = self._max_open if self._state.scale is not None else self._num_workers
+        if max_open is not None and num_open >= max_open:
             return None
         trial = self._left_behind() or self._new()
         if trial is not None:
