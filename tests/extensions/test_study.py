@@ -119,6 +119,7 @@ def test_a_node_that_cannot_find_a_part_says_so(tmp_path):
     (tmp_path / "there.py").write_text("edges = len")
     foreign = [("terms", "there:edges")]
     assert missing_part([str(tmp_path)], foreign) is None
+    assert missing_part([], [("terms", "edges")]) == "unknown loss term 'edges'"
     problem = missing_part([str(tmp_path)], [*foreign, ("weightings", "far_away:Weighting")])
     assert "weighting 'far_away:Weighting': there is no module 'far_away'" in problem
 
