@@ -235,8 +235,8 @@ def check_nodes(module_path: Iterable[Path], foreign: Foreign) -> None:
     for _, name, problem in _ask_nodes(lambda node: missing_part(folders, foreign)) if foreign else ():
         if problem is not None:
             raise UserError(
-                f"node {name}: {problem.rstrip('.')}. Install the package on every node, or keep the file in a folder they share "
-                f"and name that in `module_path`."
+                f"node {name}: {problem.rstrip('.')}. Install the package on every node, or keep the file in a "
+                f"folder they share and name that in `module_path`."
             )
 
 
