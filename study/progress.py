@@ -100,7 +100,8 @@ def arm_rows(state: StudyState, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for arm in plan.arms:
         trials = state.of_arm(arm.name)
-        best = objective.incumbent(trials)
+        # A confirmation is the incumbent trained again, not a rival of it.
+        best = objective.incumbent([trial for trial in trials if trial.role != "confirmation"])
         counts = {name: sum(t.state == name for t in trials) for name in ("running", "failed", "pruned")}
         rows.append(
             {

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.progress import arm_rows
 from study.searcher import task
 from tests.study.walk import SCALE, Walk, config
 
@@ -188,6 +189,15 @@ def test_the_incumbent_is_confirmed_with_its_own_weights():
     for seed in (1, 2):
         confirmation = state.trials[f"tuned-r0-confirm-s{seed}"]
         assert (confirmation.weighting, confirmation.seed) == (best.weighting, seed)
+
+
+def test_a_confirmation_that_does_better_is_not_shown_as_the_incumbent():
+    walk = Walk(config(arms=TUNED))
+    state = walk.run()
+    state.trials["tuned-r0-confirm-s1"].measurements[0]["metrics"]["val/psnr"] = 99.0
+    (row,) = [row for row in arm_rows(state, walk.plan) if row["arm"] == "tuned"]
+    assert row["incumbent"] == state.searches["tuned", 0].incumbent
+    assert row["best"] < 99
 
 
 def test_a_failed_trial_is_never_the_incumbent_and_counts_as_a_trial():
