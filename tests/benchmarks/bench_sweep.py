@@ -43,14 +43,14 @@ EPOCHS = 4
 def make_config(num_trials: int, trial_seconds: float, cache: Path, *, small: bool = False) -> StudyConfig:
     """A search on the demo's cohort, network and terms, its trials as long as asked for on this machine.
 
-    The first of the `num_trials` trainings has equal weights, the last is the confirmation.
+    Besides the search there are one training with equal weights and two with CoV, as in a study; and the confirmation.
     """
     demo = load_config(preset="demo").model_dump(mode="json")
     values = demo | {
         "name": "sweep",
-        "seeds": [1],
+        "seeds": [1, 2],
         "cohort": simulated(small=small),
-        "arms": {"equal": {}, "tuned": {"budget": {"trials": num_trials - 2}, "seeds": 1}},
+        "arms": {"equal": {}, "tuned": {"budget": {"trials": num_trials - 4}}, "cov": {"seeds": 2}},
         "training": demo["training"] | {"epochs": EPOCHS},
     }
     config = validate(values, "bench_sweep")
@@ -255,7 +255,7 @@ def rows(quick: bool) -> Iterator[Row]:
         (40, 20, None, 0.97, True),
     )
     if quick:
-        plans = ((4, 2, None, None, False),)
+        plans = ((6, 2, None, None, False),)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         for num_trials, seconds, goal, efficiency_goal, alone in plans:
