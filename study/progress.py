@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -33,8 +33,9 @@ class Progress:
         self._told: set[str] = set()
 
     def say(self, line: str) -> None:
-        """One line, above the table if there is one."""
-        self._console.print(line, markup=False, highlight=False)
+        """One line, above the table if there is one. Nobody reading any more is no reason to end a study."""
+        with suppress(SystemExit):  # rich's answer to a closed pipe
+            self._console.print(line, markup=False, highlight=False)
 
     @contextmanager
     def live(self, state: StudyState, plan: Plan, workers: int) -> Iterator[None]:
