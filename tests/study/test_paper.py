@@ -5,7 +5,8 @@ import json
 import pytest
 
 from study.config import PRESETS, load_config
-from study.run import check_names, make_plan
+from study.parts import check_parts
+from study.run import make_plan
 from tests.study.command import cov_study
 
 SMALL = (
@@ -32,7 +33,7 @@ def test_it_is_the_design_of_the_abstract():
     # 4 single losses, equal, cov, cov-frozen and two siblings under 5 seeds each; 3 searches, each confirmed 5 times.
     assert make_plan(config, None).num_trials == 9 * 5 + 3 * (40 + 5)
     assert config.training.precision == "auto"
-    check_names(config)
+    check_parts(config)
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
