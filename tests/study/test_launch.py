@@ -121,7 +121,7 @@ def test_the_command_prints_with_dry_run_and_checks_the_configuration_first(tmp_
     assert bash_reads(done.stdout)
     wrong = cov_study("launch", "slurm", "--preset", "smoke", "-o", "sed=1", "--dry-run", folder=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert "did you mean 'seed'" in wrong.stderr
+    assert "did you mean -o seed=1?" in wrong.stderr
 
 
 # --- the preemption notice --------------------------------------------------------------------------------------
