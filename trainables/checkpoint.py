@@ -71,12 +71,6 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
     return tensors
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def save_json(path: Path, value: Any) -> None:
     """Writes JSON beside and renames."""
     beside = path.with_suffix(".tmp")

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.checkpoint import CARD, MODEL, digest_of, load_state, save_json, save_state, save_tensors
+from trainables.checkpoint import CARD, MODEL, load_state, save_json, save_state, save_tensors
 from trainables.cohort import PreparedCohort, PreparedSubject
 from trainables.cohort.config import Augmentation
+from trainables.cohort.digests import digest_file
 from trainables.cohort.sample import sample_slice
 from trainables.config import TrainingConfig
 from trainables.inference import autocast, predict
@@ -251,7 +252,7 @@ class Training:
             directory.mkdir(parents=True, exist_ok=True)
             if keep_model:
                 save_tensors(directory / MODEL, self._best)
-                save_json(directory / CARD, self._card() | {"sha256": digest_of(directory / MODEL)})
+                save_json(directory / CARD, self._card() | {"sha256": digest_file(directory / MODEL)})
                 save_tensors(directory / "slices.safetensors", {"prediction": slices})
             save_json(directory / "scores.json", scores)
         return scores

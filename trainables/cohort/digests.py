@@ -17,11 +17,16 @@ def digest_files(subject: Subject) -> Digests:
     Raises:
         UserError: a file cannot be read.
     """
-    mask, lesion = (None if path is None else _digest(path) for path in (subject.mask, subject.lesion))
-    return _digest(subject.source), _digest(subject.target), mask, lesion
+    mask, lesion = (None if path is None else digest_file(path) for path in (subject.mask, subject.lesion))
+    return digest_file(subject.source), digest_file(subject.target), mask, lesion
 
 
-def _digest(path: Path) -> str:
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
