@@ -13,5 +13,5 @@ settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole studies first: two processes share the files, and the longest must not be left for the end."""
-    items.sort(key=lambda item: item.path.parent.name != "study")
+    """Whole studies first: the processes share the files, and the longest must not be left for the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("study", "docs"))

@@ -7,126 +7,28 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
-import psutil
 import pytest
 
-from study.journal import JournalError, load_state, read_events
-from study.state import StudyState
+from study.journal import load_state, read_events
 from tests.study.command import cov_study, start
+from tests.study.disturbed import (
+    RUN,
+    assert_same,
+    descendants,
+    kill_one,
+    num_events,
+    num_lines,
+    running,
+    wait_for,
+)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 NUM_KILLS = int(os.environ.get("COV_STUDY_KILLS", "3"))
 EVENTS = 40
 """Written in all the lives of the study that is killed again and again, about: half of what there is to write."""
-QUIET = "tracking: {mirror: none}\n"  # MLflow has tests of its own
-ARMS = """{
-  equal: {},
-  tuned: {budget: {trials: 3}},
-  tuned-asha: {budget: {trials: 4}, parallel: 2, sampler: random, pruner: {reduction: 2}},
-  cov: {},
-}"""
-RUN = (
-    "run", "--preset", "smoke", "--out", "study", "-o", f"arms={ARMS}",
-    "-o", "training.epochs=4", "-o", "training.steps_per_epoch=60",
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def quiet(tmp_path):
-    (tmp_path / "mlflow.yml").write_text(QUIET)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> StudyState:
-    """What the study measures when nothing happens to it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "mlflow.yml").write_text(QUIET)
-    done = cov_study(*RUN, folder=folder)
-    assert done.returncode == 0, done.stderr
-    state = load_state(folder / "study")
-    pruned = [trial for trial in state.trials.values() if trial.state == "pruned"]
-    assert pruned, "a trial that falls behind is part of what must not change"
-    assert all(trial.scores is None and 0 < len(trial.measurements) < 4 for trial in pruned)
-    return state
-
-
-def measured(state: StudyState) -> dict:
-    """Every number of a study that does not tell time."""
-    return {
-        key: (
-            trial.state,
-            trial.params,
-            trial.scores,
-            [(m["epoch"], m["metrics"], m["weights"]) for m in trial.measurements],
-        )
-        for key, trial in state.trials.items()
-    }
-
-
-def assert_same(folder: Path, undisturbed: StudyState) -> StudyState:
-    state = load_state(folder / "study")
-    assert state.finished
-    assert measured(state) == measured(undisturbed)
-    assert state.baselines == undisturbed.baselines
-    ended = [e for e in read_events(folder / "study" / "journal.jsonl") if e["event"] == "attempt_ended"]
-    completed = [event["trial"] for event in ended if event["state"] in ("complete", "pruned")]
-    assert sorted(completed) == sorted(state.trials), "a trial came to its end twice, or never"
-    return state
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
-
-
-def num_events(folder: Path, kind: str) -> int:
-    try:
-        return sum(event["event"] == kind for event in read_events(folder / "study" / "journal.jsonl"))
-    except JournalError:
-        return 0
-
-
-def num_lines(folder: Path) -> int:
-    return (folder / "study" / "journal.jsonl").read_bytes().count(b"\n")
-
-
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def trains(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that are in the middle of an epoch, by the name that Ray gives them."""
-    found = []
-    for child in descendants(process):
-        with suppress(psutil.Error):
-            if "ray::ResourceTrainable.train" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
-
-
-def running(family: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still do something; a machine whose first process reaps no orphan keeps the names of the dead."""
-    found = []
-    for process in family:
-        with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def kill_one(process: subprocess.Popen[str]) -> None:
-    wait_for(lambda: bool(trains(process)), process)
-    trains(process)[0].kill()
 
 
 def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
@@ -191,7 +93,7 @@ def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path, 
 
 
 def test_a_worker_that_may_not_be_replaced_fails_its_trial_and_the_study_goes_on(tmp_path):
-    process = start(*RUN, "-o", "training.steps_per_epoch=300", "-o", "resources.max_retries=0", folder=tmp_path)
+    process = start(*RUN, "-o", "training.steps_per_epoch=150", "-o", "resources.max_retries=0", folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
     kill_one(process)
     _, err = process.communicate(timeout=180)
@@ -215,36 +117,8 @@ def test_a_training_that_diverges_fails_visibly_is_charged_and_the_study_goes_on
     assert (tmp_path / "study" / "report" / "index.html").exists()
 
 
-def test_damaged_checkpoints_and_a_torn_journal_lose_nothing(tmp_path, undisturbed):
-    process = start(*RUN, folder=tmp_path)
-    wait_for(lambda: num_events(tmp_path, "measurement") >= 6, process)
-    process.kill()
-    process.communicate()
-    for path in (tmp_path / "study" / "checkpoints").rglob("state.pt"):
-        path.write_bytes(path.read_bytes()[:100])
-    journal = tmp_path / "study" / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-20])
-    assert cov_study("resume", "study", folder=tmp_path).returncode == 0
-    assert_same(tmp_path, undisturbed)
-
-
-def test_damage_inside_the_journal_is_told_and_nothing_is_trained(tmp_path):
-    process = start(*RUN, folder=tmp_path)
-    wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
-    process.kill()
-    process.communicate()
-    journal = tmp_path / "study" / "journal.jsonl"
-    lines = journal.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2].replace(b"trial", b"trail", 1)
-    journal.write_bytes(b"".join(lines))
-    done = cov_study("resume", "study", folder=tmp_path)
-    assert done.returncode == 1
-    assert "journal.jsonl, line 3: damaged" in done.stderr
-    assert journal.read_bytes() == b"".join(lines)
-
-
 def test_two_drivers_cannot_run_one_study_and_status_answers_beside_it(tmp_path):
-    process = start(*RUN, folder=tmp_path)
+    process = start(*RUN, "-o", "training.steps_per_epoch=1000", folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 1, process)
     second = cov_study("resume", "study", folder=tmp_path)
     assert second.returncode == 1
@@ -253,56 +127,3 @@ def test_two_drivers_cannot_run_one_study_and_status_answers_beside_it(tmp_path)
     assert status["state"] == "running"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-
-
-needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 2 MB, mounted where the study goes."""
-    place = tmp_path / "study"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
-def fill(path: Path) -> None:
-    """Writes until the disk is full."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
-
-
-@needs_mount
-def test_a_full_disk_stops_the_study_and_it_goes_on_once_there_is_room(tmp_path, small_disk, undisturbed):
-    process = start(*RUN, folder=tmp_path)
-    wait_for(lambda: num_events(tmp_path, "measurement") >= 3, process)
-    filler = small_disk / "filler"
-    fill(filler)
-    _, err = process.communicate(timeout=90)
-    assert process.returncode == 1, err
-    assert "No space left on device" in err
-    assert "cov-study resume study" in err
-    assert "Traceback" not in err
-    filler.unlink()
-    done = cov_study("resume", "study", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert_same(tmp_path, undisturbed)
-
-
-@needs_mount
-def test_a_read_only_folder_is_told_before_anything_is_done(tmp_path, small_disk):
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    done = cov_study(*RUN, folder=tmp_path)
-    assert done.returncode == 1
-    assert "study: cannot be written (Read-only file system)" in done.stderr
-
-
-def test_the_same_numbers_whatever_the_workers_and_with_fresh_processes(tmp_path, undisturbed):
-    done = cov_study(
-        *RUN, "-o", "resources.workers=1", "-o", "resources.reuse_actors=false", folder=tmp_path, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert_same(tmp_path, undisturbed)

@@ -19,7 +19,7 @@ def test_the_links_of_the_note_show_the_comparison(study: Path, tmp_path: Path) 
     assert spec.loader is not None
     screenshots = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(screenshots)
-    pictures = screenshots.take(study, tmp_path)
+    pictures = screenshots.take_mlflow(study, tmp_path)
     assert [picture.name for picture in pictures] == [
         "mlflow-study.png", "mlflow-cost.png", "mlflow-trials.png", "mlflow-weights.png",
     ]  # fmt: skip

@@ -1,0 +1,96 @@
+"""A study that is disturbed while it runs, and one that is not, to compare it with."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from study.journal import JournalError, load_state, read_events
+from study.state import StudyState
+
+QUIET = "tracking: {mirror: none}\n"  # MLflow has tests of its own
+ARMS = """{
+  equal: {},
+  tuned: {budget: {trials: 3}},
+  tuned-asha: {budget: {trials: 4}, parallel: 2, sampler: random, pruner: {reduction: 2}},
+  cov: {},
+}"""
+RUN = (
+    "run", "--preset", "smoke", "--out", "study", "-o", f"arms={ARMS}",
+    "-o", "training.epochs=4", "-o", "training.steps_per_epoch=60",
+)  # fmt: skip
+
+
+def measured(state: StudyState) -> dict:
+    """Every number of a study that does not tell time."""
+    return {
+        key: (
+            trial.state,
+            trial.params,
+            trial.scores,
+            [(m["epoch"], m["metrics"], m["weights"]) for m in trial.measurements],
+        )
+        for key, trial in state.trials.items()
+    }
+
+
+def assert_same(folder: Path, undisturbed: StudyState) -> StudyState:
+    state = load_state(folder / "study")
+    assert state.finished
+    assert measured(state) == measured(undisturbed)
+    assert state.baselines == undisturbed.baselines
+    ended = [e for e in read_events(folder / "study" / "journal.jsonl") if e["event"] == "attempt_ended"]
+    completed = [event["trial"] for event in ended if event["state"] in ("complete", "pruned")]
+    assert sorted(completed) == sorted(state.trials), "a trial came to its end twice, or never"
+    return state
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def num_events(folder: Path, kind: str) -> int:
+    try:
+        return sum(event["event"] == kind for event in read_events(folder / "study" / "journal.jsonl"))
+    except JournalError:
+        return 0
+
+
+def num_lines(folder: Path) -> int:
+    return (folder / "study" / "journal.jsonl").read_bytes().count(b"\n")
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def trains(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that are in the middle of an epoch, by the name that Ray gives them."""
+    found = []
+    for child in descendants(process):
+        with suppress(psutil.Error):
+            if "ray::ResourceTrainable.train" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def running(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still do something; a machine whose first process reaps no orphan keeps the names of the dead."""
+    found = []
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def kill_one(process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: bool(trains(process)), process)
+    trains(process)[0].kill()
