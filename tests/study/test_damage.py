@@ -67,7 +67,7 @@ def test_a_full_disk_stops_the_study_and_it_goes_on_once_there_is_room(tmp_path,
     wait_for(lambda: num_events(tmp_path, "measurement") >= 3, process)
     filler = small_disk / "filler"
     fill(filler)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 1, err
     assert "No space left on device" in err
     assert "cov-study resume study" in err
@@ -88,7 +88,7 @@ def test_a_read_only_folder_is_told_before_anything_is_done(tmp_path, small_disk
 
 def test_the_same_numbers_whatever_the_workers_and_with_fresh_processes(tmp_path, undisturbed):
     done = cov_study(
-        *RUN, "-o", "resources.workers=1", "-o", "resources.reuse_actors=false", folder=tmp_path, timeout=300
+        *RUN, "-o", "resources.workers=1", "-o", "resources.reuse_actors=false", folder=tmp_path, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, undisturbed)
