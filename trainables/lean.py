@@ -1,22 +1,20 @@
-"""Imports MONAI without what it only tries out: MLflow, pandas, scipy.signal and others take most of its start."""
+"""Imports a library without what it only tries out: MLflow, pandas, scipy.signal and others take most of its start."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NOT_NEEDED = (
+BY_MONAI = (
     *("mlflow", "optuna", "ignite", "tensorboard", "clearml"),
     *("pandas", "matplotlib", "skimage", "sklearn", "scipy.signal"),
 )
+"""What MONAI imports if it is there, all submodules at once: some seconds in every worker."""
 
 
 @contextmanager
-def lean_import() -> Iterator[None]:
-    """Lets `import monai` believe that optional packages are not installed; what is loaded already stays.
-
-    MONAI imports all its submodules and with them every optional package it finds, some seconds in every worker.
-    """
-    hidden = [name for name in NOT_NEEDED if name not in sys.modules] if "monai" not in sys.modules else []
+def lean_import(library: str = "monai", without: tuple[str, ...] = BY_MONAI) -> Iterator[None]:
+    """Lets `import library` believe that optional packages are not installed; what is loaded already stays."""
+    hidden = [name for name in without if name not in sys.modules] if library not in sys.modules else []
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
