@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import import_module
@@ -194,8 +194,8 @@ def run_trials(
         tune.with_parameters(Synthesis, cohort=cohort_ref, settings=settings),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
-    baselines: list[Any] = []
-    baselines_task = _baselines_task(resources, settings)
+    aside = ThreadPoolExecutor(1)
+    baselines: list[Future[dict[str, Any]]] = []
     # Ray's own bookkeeping is thrown away; only nodes of a cluster must share the folder.
     scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
 
@@ -205,9 +205,9 @@ def run_trials(
         def tick_and_fill() -> None:
             if searcher.failure is not None:
                 raise searcher.failure
-            # The baselines take the first device that the last trials leave free.
+            # The baselines, seconds of one CPU, beside the last trials: here, where torch is imported already.
             if searcher.exhausted and not baselines and not state.baselines:
-                baselines.append(baselines_task.remote(cohort_ref))
+                baselines.append(aside.submit(_baselines, cohort, settings))
             tick()
 
         recorder = Recorder(
@@ -236,10 +236,11 @@ def run_trials(
         while not plan.exhausted(state) or _left_open(state):
             fit()
         if not state.baselines:
-            ref = baselines[0] if baselines else baselines_task.remote(cohort_ref)
-            for name, scores in ray.get(ref).items():
+            found = baselines[0].result() if baselines else _baselines(cohort, settings)
+            for name, scores in found.items():
                 journal.append("baseline", name=name, scores=scores)
     finally:
+        aside.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -300,17 +301,9 @@ def _left_open(state: StudyState) -> bool:
     return any(trial.state in OPEN_STATES for trial in state.trials.values())
 
 
-def _baselines_task(resources: Resources, settings: dict[str, Any]) -> Any:
-    import ray
+def _baselines(cohort: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    from trainables.baselines import baseline_scores
+    from trainables.hardware import ready_process
 
-    @ray.remote(num_cpus=resources.cpus, max_retries=1)
-    def baselines(cohort: Any) -> Any:
-        from trainables.baselines import baseline_scores
-        from trainables.extensions import extend_path
-        from trainables.hardware import ready_process
-
-        ready_process(settings["num_threads"])
-        extend_path(settings["module_path"])
-        return baseline_scores(cohort, metrics=settings["metrics"])
-
-    return baselines
+    ready_process(settings["num_threads"])
+    return baseline_scores(cohort, metrics=settings["metrics"])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from study.journal import load_state
 from study.state import StudyState
@@ -17,12 +18,16 @@ def quiet(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> StudyState:
-    """What the study measures when nothing happens to it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "mlflow.yml").write_text(QUIET)
-    done = cov_study(*RUN, folder=folder)
-    assert done.returncode == 0, done.stderr
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> StudyState:
+    """What the study measures when nothing happens to it: run once, whichever test process comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "undisturbed"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "mlflow.yml").write_text(QUIET)
+            done = cov_study(*RUN, folder=folder)
+            assert done.returncode == 0, done.stderr
     state = load_state(folder / "study")
     pruned = [trial for trial in state.trials.values() if trial.state == "pruned"]
     assert pruned, "a trial that falls behind is part of what must not change"

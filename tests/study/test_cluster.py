@@ -94,7 +94,9 @@ def two_nodes(tmp_path_factory) -> Iterator[Addresses]:
         for arguments in (head, ("--address", f"{HOST}:{port}")):
             # Nodes that shared Ray's folder would unpack a job's working directory over each other. Short, for sockets.
             own = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
-            node = Node(*arguments, "--temp-dir", own, folder=folder)
+            # By default every node's agent wants one and the same port, and without it takes no job.
+            agent = ("--dashboard-agent-listen-port", str(free_port()))
+            node = Node(*arguments, *agent, "--temp-dir", own, folder=folder)
             stack.callback(node.stop)
         yield Addresses(f"{HOST}:{port}", f"http://{HOST}:{dashboard}")
 

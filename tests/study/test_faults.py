@@ -26,7 +26,7 @@ from tests.study.disturbed import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
-NUM_KILLS = int(os.environ.get("COV_STUDY_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("COV_STUDY_KILLS", "2"))
 EVENTS = 40
 """Written in all the lives of the study that is killed again and again, about: half of what there is to write."""
 
