@@ -16,7 +16,7 @@ from study.journal import Journal, apply
 from study.parts import changed_parts, check_parts, foreign_parts, goals_of, origins
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials, starting
+from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
@@ -72,15 +72,12 @@ def _go(
     progress: Progress,
 ) -> StudyState:
     directory = directory.absolute()
+    check_parts(config)
     if address is None:
         check_cpus(config.resources)
-    with (
-        stop_signals(progress.say) as stop,
-        starting(config.resources, address) as start,
-        _journal(config, directory) as journal,
-    ):
+    with stop_signals(progress.say) as stop, Journal(directory / "journal.jsonl") as journal:
         cohort = obtain(config.cohort, directory.parent / "cohorts", say=progress.say)
-        with cluster(config, start) as resources, mirrored(journal, tracking, directory, progress):
+        with cluster(config, address) as resources, mirrored(journal, tracking, directory, progress):
             if address is not None:
                 check_storage(directory)
                 check_nodes(config.module_path, foreign_parts(config))
@@ -117,12 +114,6 @@ def _go(
                 raise
             finish(directory)
     return state
-
-
-def _journal(config: StudyConfig, directory: Path) -> Journal:
-    """The journal, once all that the configuration names is found to work: else nothing is written."""
-    check_parts(config)
-    return Journal(directory / "journal.jsonl")
 
 
 def finish(directory: Path) -> Any:

@@ -1,14 +1,13 @@
 """Runs a plan on Ray: resources, the one Tuner, and the journal that tells of it."""
 
 import contextlib
-import logging
 import math
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +32,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU must not see any
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_memory_monitor_refresh_ms": "250",
-    "RAY_enable_worker_prestart": "0",
+    "RAY_enable_worker_prestart": "0",  # trials run in processes of another kind, these would start in vain
 }
 
 
@@ -61,56 +60,31 @@ class Resources:
 
 
 @contextlib.contextmanager
-def starting(wanted: ResourcesConfig, address: str | None) -> Iterator[Future[None]]:
-    """Starts a local Ray, or reaches the one at `address`, while the caller does other things; stops it at the end."""
-    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
-    if address is None and not os.environ.get("RAY_AUTH_MODE"):
-        os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
-    import ray
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if address is None:
-        workers = wanted.workers or max(1, int((os.cpu_count() or 1) // wanted.cpus_per_trial))
-        options |= {"address": "local", "num_cpus": math.ceil(workers * wanted.cpus_per_trial)}
-        options |= {"include_dashboard": False}
-    else:
-        options["address"] = address
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that it leaves SIGTERM alone: `stopping` has it
-    with ThreadPoolExecutor(1) as thread:
-        start = thread.submit(_start, options)
-        try:
-            yield start
-        finally:
-            wait([start])
-            ray.shutdown()
-
-
-def _start(options: dict[str, Any]) -> None:
-    import ray
-
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        remote = options["address"] != "local"
-        where = f"--address {options['address']}: cannot reach it" if remote else "Ray: cannot start"
-        hint = "; start one with `ray start --head`, or leave --address out" if remote else ""
-        raise UserError(f"{where} ({str(error).splitlines()[0]}){hint}.") from None
-
-
-@contextlib.contextmanager
-def cluster(config: StudyConfig, start: "Future[None]") -> Iterator[Resources]:
-    """The Ray of `starting`, once it is there, for as long as the study runs.
+def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
+    """A local Ray, or the one at `address`, for as long as the study runs.
 
     Raises:
         UserError: it cannot be reached, or has less than the configuration asks for.
     """
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    wanted = config.resources
+    if address is None and not os.environ.get("RAY_AUTH_MODE"):
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
     import ray
 
-    # Ray's Tuner asks whether a callback is its own for MLflow, and imports that to know.
-    integration = "ray.air.integrations.mlflow"
-    with lean_import(integration, without=("mlflow",)):
-        import_module(integration)
-    start.result()
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    if address is None:
+        workers = wanted.workers or max(1, int((os.cpu_count() or 1) // wanted.cpus_per_trial))
+        options |= {"address": "local", "num_cpus": math.ceil(workers * wanted.cpus_per_trial)}
+    else:
+        del options["include_dashboard"]
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"--address {address}: cannot reach it" if address else "Ray: cannot start"
+        hint = "; start one with `ray start --head`, or leave --address out" if address else ""
+        raise UserError(f"{where} ({str(error).splitlines()[0]}){hint}.") from None
     try:
         yield resources_of(config, ray.cluster_resources())
     finally:
@@ -170,6 +144,10 @@ def run_trials(
     Raises:
         StudyStopped: interrupted, or the storage failed; the study can be resumed.
     """
+    # Ray's Tuner asks whether a callback is its own for MLflow, and imports that to know: most of a second.
+    integration = "ray.air.integrations.mlflow"
+    with lean_import(integration, without=("mlflow",)):
+        import_module(integration)
     import ray
     from ray import tune
 

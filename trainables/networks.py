@@ -51,7 +51,7 @@ def unet(config: NetworkConfig, in_channels: int) -> nn.Module:
         strides=strides,
         num_res_units=config.num_res_units,
         norm=NORMS[config.norm],
-        act="relu",
+        act=("relu", {"inplace": True}),  # the same bits, less memory to walk through
     )
 
 

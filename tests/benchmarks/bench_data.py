@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from study.config import validate
-from study.runner import cluster, starting
+from study.runner import cluster
 from tests.benchmarks.table import Row, milliseconds, race, ratio
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
@@ -131,7 +131,7 @@ def _memory(cohort: PreparedCohort) -> Row:
         {"arms": {"cov": {}}, "resources": {"workers": 1, "cpus_per_trial": 1, "gpus_per_trial": 0}}, "bench_data"
     )
     held: dict[int, float] = {}
-    with starting(config.resources, None) as start, cluster(config, start):
+    with cluster(config, None):
         import ray
 
         reference = ray.put(cohort)

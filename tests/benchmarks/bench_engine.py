@@ -29,7 +29,7 @@ from study.journal import Journal, apply
 from study.ledger import write_ledger
 from study.progress import Progress
 from study.run import make_plan
-from study.runner import check_storage, cluster, run_trials, starting
+from study.runner import check_storage, cluster, run_trials
 from study.state import StudyState
 from trainables.cohort import PreparedCohort
 from trainables.cohort.geometry import Geometry
@@ -145,11 +145,7 @@ def main() -> None:
 
 def run(config: StudyConfig, address: str, directory: Path) -> None:
     """Runs the study's trials on the cluster at `address`."""
-    with (
-        Journal(directory / "journal.jsonl") as journal,
-        starting(config.resources, address) as start,
-        cluster(config, start) as resources,
-    ):
+    with Journal(directory / "journal.jsonl") as journal, cluster(config, address) as resources:
         check_storage(directory)
         info = {"objective": f"val/{config.objective}", "goal": GOALS[config.objective], "terms": list(config.terms)}
         state = StudyState()
