@@ -1,5 +1,6 @@
 """A study that is disturbed while it runs, and one that is not, to compare it with."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -94,3 +95,14 @@ def running(family: list[psutil.Process]) -> list[psutil.Process]:
 def kill_one(process: subprocess.Popen[str]) -> None:
     wait_for(lambda: bool(trains(process)), process)
     trains(process)[0].kill()
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals, *, folder: Path) -> None:
+    """Sends a signal that asks a study to stop, and sees it stop as it should: resumable, and saying how."""
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Go on with: cov-study resume study" in err
+    assert "Traceback" not in err
+    events = list(read_events(folder / "study" / "journal.jsonl"))
+    assert events[-1]["event"] == "driver_stopped"

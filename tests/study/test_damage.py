@@ -1,6 +1,7 @@
 """Damaged files and full disks lose nothing, and other workers or processes change nothing."""
 
 import os
+import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.study.command import cov_study, start
-from tests.study.disturbed import RUN, assert_same, num_events, wait_for
+from tests.study.disturbed import RUN, assert_same, num_events, stop, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
@@ -29,8 +30,7 @@ def test_damaged_checkpoints_and_a_torn_journal_lose_nothing(tmp_path, undisturb
 def test_damage_inside_the_journal_is_told_and_nothing_is_trained(tmp_path):
     process = start(*RUN, folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
-    process.kill()
-    process.communicate()
+    stop(process, signal.SIGTERM, folder=tmp_path)
     journal = tmp_path / "study" / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b"trial", b"trail", 1)
