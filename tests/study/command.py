@@ -18,7 +18,7 @@ def environment(folder: Path) -> dict[str, str]:
     return clean | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
-def cov_study(*arguments: str, folder: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+def cov_study(*arguments: str, folder: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     """Runs `cov-study` in `folder` to its end."""
     return subprocess.run(
         [COMMAND, *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=timeout

@@ -67,7 +67,7 @@ def test_a_full_disk_stops_the_study_and_it_goes_on_once_there_is_room(tmp_path,
     wait_for(lambda: num_events(tmp_path, "measurement") >= 3, process)
     filler = small_disk / "filler"
     fill(filler)
-    _, err = process.communicate(timeout=180)
+    _, err = process.communicate(timeout=400)
     assert process.returncode == 1, err
     assert "No space left on device" in err
     assert "cov-study resume study" in err
