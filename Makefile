@@ -11,7 +11,7 @@ study: $(VENV)/study
 	$(BIN)/cov-study run --preset demo --out $(OUT)
 
 test: $(VENV)/dev
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Damaged files and full disks lose nothing, and other workers or processes change nothing."""
+"""Damaged files and full disks lose nothing; fewer workers and fresh processes change nothing."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from tests.study.disturbed import RUN, assert_same, num_events, stop, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 
-def test_damaged_checkpoints_and_a_torn_journal_lose_nothing(tmp_path, undisturbed):
-    process = start(*RUN, folder=tmp_path)
+def test_damaged_checkpoints_and_a_torn_journal_lose_nothing_with_one_worker_too(tmp_path, undisturbed):
+    process = start(*RUN, "-o", "resources.workers=1", folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 6, process)
     process.kill()
     process.communicate()
@@ -86,9 +86,7 @@ def test_a_read_only_folder_is_told_before_anything_is_done(tmp_path, small_disk
     assert "study: cannot be written (Read-only file system)" in done.stderr
 
 
-def test_the_same_numbers_whatever_the_workers_and_with_fresh_processes(tmp_path, undisturbed):
-    done = cov_study(
-        *RUN, "-o", "resources.workers=1", "-o", "resources.reuse_actors=false", folder=tmp_path, timeout=600
-    )
+def test_the_same_numbers_with_fresh_processes(tmp_path, undisturbed):
+    done = cov_study(*RUN, "-o", "resources.reuse_actors=false", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, undisturbed)
