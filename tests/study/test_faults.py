@@ -8,7 +8,9 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from study.journal import load_state
@@ -32,9 +34,23 @@ EVENTS = 40
 """Written in all the lives of the study that is killed again and again, about: half of what there is to write."""
 
 
-def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
+@pytest.fixture(scope="module")
+def killed() -> Iterator[list[psutil.Process]]:
+    """Processes of drivers that were killed: none may outlive this module.
+
+    What trains is gone at once; the agents of a Ray node look for their parent about once a minute.
+    """
+    family: list[psutil.Process] = []
+    yield family
+    deadline = time.monotonic() + 120
+    while running(family) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not running(family), "orphan processes"
+
+
+def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed, killed):
     moments = random.Random(7)
-    arguments, family = RUN, []
+    arguments = RUN
     for kill in range(NUM_KILLS + 1):
         process = start(*arguments, folder=tmp_path)
         if kill == NUM_KILLS:
@@ -49,7 +65,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
             time.sleep(0.02)
         time.sleep(moments.uniform(0, 1))
         assert process.poll() is None, "it was done before it was killed often enough"
-        family += descendants(process)
+        killed += descendants(process)
         process.kill()
         process.communicate()
         arguments = ("resume", "study")
@@ -57,11 +73,6 @@ def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed):
     # Lost attempts keep their cost: never less is charged than the attempts that completed took.
     for trial in state.trials.values():
         assert trial.device_seconds >= trial.attempts[-1].device_seconds > 0
-    # What trains is gone at once; the agents of a Ray node look for their parent about once a minute.
-    deadline = time.monotonic() + 120
-    while running(family) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert not running(family), "orphan processes"
 
 
 def test_ctrl_c_closes_the_journal_and_the_study_goes_on_later(tmp_path, undisturbed):
@@ -99,7 +110,8 @@ def test_a_worker_that_may_not_be_replaced_fails_its_trial_and_the_study_goes_on
 
 
 def test_a_training_that_diverges_fails_visibly_is_charged_and_the_study_goes_on(tmp_path):
-    done = cov_study(*RUN, "-o", "training.learning_rate=1.0e30", folder=tmp_path)
+    arms = "arms={equal: {}, tuned: {budget: {trials: 2}}}"
+    done = cov_study(*RUN, "-o", arms, "-o", "training.learning_rate=1.0e30", folder=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "failed, for example tuned-r0-t000: TrainingDiverged: epoch 1: loss" in done.stderr
     state = load_state(tmp_path / "study")
