@@ -38,15 +38,15 @@ bench: $(VENV)/dev
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
 # A stamp for each install: later calls reuse the environment until what it is made of changes.
-$(VENV)/study: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/study: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(VENV)/study $@
 
-$(BIN)/python:
+$(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 

@@ -70,6 +70,11 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
     wanted = config.resources
     if address is None and not os.environ.get("RAY_AUTH_MODE"):
         os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; a token would be left in the user's home
+    # Ray's Tuner asks whether a callback is its own for MLflow, and imports that to know: most of a second. Here,
+    # before the mirror's thread may import it.
+    integration = "ray.air.integrations.mlflow"
+    with lean_import(integration, without=("mlflow",)):
+        import_module(integration)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
@@ -144,10 +149,6 @@ def run_trials(
     Raises:
         StudyStopped: interrupted, or the storage failed; the study can be resumed.
     """
-    # Ray's Tuner asks whether a callback is its own for MLflow, and imports that to know: most of a second.
-    integration = "ray.air.integrations.mlflow"
-    with lean_import(integration, without=("mlflow",)):
-        import_module(integration)
     import ray
     from ray import tune
 
