@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainables.lean import lean_import
+from trainables.optimiser import Adam
 
 
 class AdversarialTerm(nn.Module):
@@ -53,7 +54,7 @@ class AdversarialTerm(nn.Module):
             )
         # Only its own optimiser may train it: a training loop that collects parameters skips frozen ones.
         self.discriminator.requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.999))
+        self.optimiser = Adam(self.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.999))
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:

@@ -21,6 +21,7 @@ from trainables.losses import LossTerms
 from trainables.meter import Cost, Meter
 from trainables.metrics import METRICS, Metric, find_metric, score_volume
 from trainables.networks import make_network
+from trainables.optimiser import Adam
 from trainables.weighting import LossWeighting
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Training:
         self._augment = self._make_augment(config.augmentation) if config.augmentation else None
         self._rows = _training_rows(cohort)
         self._steps_per_epoch = config.steps_per_epoch or math.ceil(len(self._rows) / config.batch_size)
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = Adam(
             [*self.network.parameters(), *self.weighting.parameters()],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
