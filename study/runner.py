@@ -32,7 +32,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU must not see any
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_memory_monitor_refresh_ms": "250",
-    "RAY_enable_worker_prestart": "0",  # trials run in processes of another kind, these would start in vain
+    # Trials run in processes of another kind; these would start in vain.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
 }
 
 
@@ -85,7 +87,10 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         del options["include_dashboard"]
         options["address"] = address
     try:
-        ray.init(**options)
+        with ThreadPoolExecutor(1) as aside:  # two seconds of waiting for Ray's servers, enough to import what follows
+            imported = aside.submit(import_module, "ray.tune")
+            ray.init(**options)
+        imported.result()
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--address {address}: cannot reach it" if address else "Ray: cannot start"
         hint = "; start one with `ray start --head`, or leave --address out" if address else ""
