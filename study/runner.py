@@ -158,7 +158,7 @@ def run_trials(
     from ray import tune
 
     from study.recorder import Recorder
-    from study.searcher import PlanSearcher
+    from study.searcher import InOrder, PlanSearcher
     from trainables.synthesis import Synthesis
 
     settings = {
@@ -178,13 +178,15 @@ def run_trials(
         tune.with_parameters(Synthesis, cohort=cohort_ref, settings=settings),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
+    # A cluster may grow, and has trials at hand for that; elsewhere there are never more than workers.
+    max_open = config.resources.workers if shared else resources.workers
     aside = ThreadPoolExecutor(1)
     baselines: list[Future[dict[str, Any]]] = []
     # Ray's own bookkeeping is thrown away; only nodes of a cluster must share the folder.
     scratch = directory / ".ray" if shared else Path(tempfile.mkdtemp(prefix="cov-study-"))
 
     def fit() -> None:
-        searcher = PlanSearcher(plan, journal, state, num_workers=resources.workers, max_open=config.resources.workers)
+        searcher = PlanSearcher(plan, journal, state, num_workers=resources.workers, max_open=max_open)
 
         def tick_and_fill() -> None:
             if searcher.failure is not None:
@@ -208,7 +210,10 @@ def run_trials(
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=searcher, num_samples=-1, reuse_actors=config.resources.reuse_actors
+                search_alg=searcher,
+                scheduler=InOrder() if max_open else None,
+                num_samples=-1,
+                reuse_actors=config.resources.reuse_actors,
             ),
             run_config=tune.RunConfig(
                 name="trials", storage_path=str(scratch), callbacks=[recorder], stop=recorder, verbose=0

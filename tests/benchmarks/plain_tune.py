@@ -1,13 +1,15 @@
 """The same search as the manuals of Ray Tune, Optuna and MLflow show it: what the engine is compared with.
 
 A function that trains and reports, `OptunaSearch`, `MLflowLoggerCallback`, the data loaded by the trial, all else at
-its default. Network, losses, optimiser, steps and scores are those of `trainables`, so that a trial computes the same.
+its default. Network, losses, optimiser, steps and scores are those of `trainables`, so that a trial computes the same;
+so is the reading of the images, or of arrays that were prepared beforehand, where the settings name their `cache`.
 
     python -m tests.benchmarks.plain_tune SETTINGS.json
 """
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ def train(config: dict[str, Any]) -> None:
 
     settings = config["settings"]
     preparation = CohortConfig(**settings["prepare"])
-    cohort = prepare(find_cohort(Path(settings["cohort"]), preparation), preparation, Path(settings["cache"]))
+    found = find_cohort(Path(settings["cohort"]), preparation)
+    with tempfile.TemporaryDirectory() as fresh:  # the arrays are mapped, and stay so when the folder is gone
+        cohort = prepare(found, preparation, Path(settings["cache"] or fresh))
     raw = np.exp([0.0, *(config[term] for term in settings["terms"][1:])])
     training = Training(
         TrainingConfig(**settings["training"]),
