@@ -8,6 +8,7 @@ from numpy.polynomial import Polynomial
 
 from trainables.cohort import PreparedCohort
 from trainables.metrics import find_metric
+from trainables.slices import Slices
 from trainables.training import Scores, score_subject
 
 FIT_VOXELS = 2_000_000
@@ -18,13 +19,14 @@ def baseline_scores(cohort: PreparedCohort, *, split: str = "test", metrics: Seq
     extra = [find_metric(name) for name in metrics]
     intensity_map = fit_intensity_map(cohort)
     scores: dict[str, Scores] = {"identity": {}, "intensity_map": {}}
+    slices = Slices(cohort)
     for subject in cohort.split(split):
         source = cohort.source[np.arange(subject.start, subject.stop)]
         # Beyond the intensities it was fitted on, a cubic runs away.
         mapped = intensity_map(source.clip(*intensity_map.domain)).astype(np.float32)
         for name, image in (("identity", source), ("intensity_map", mapped)):
             prediction = torch.from_numpy(image)
-            scores[name][subject.pseudonym] = score_subject(cohort, subject, prediction, extra=extra)
+            scores[name][subject.pseudonym] = score_subject(slices, subject, prediction, extra=extra)
     return scores
 
 

@@ -1,6 +1,7 @@
 """Which device this process trains on, by name and identity, and what it can honestly count there."""
 
 import ctypes
+import gc
 import os
 import platform
 import socket
@@ -8,7 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h: bytes free at the heap's end, bytes of a block, from which they go back to the system."""
@@ -30,6 +33,12 @@ def ready_process(num_threads: int) -> None:
         set_option = ctypes.CDLL(None).mallopt
         set_option(M_MMAP_THRESHOLD, 2**25)  # the largest it takes
         set_option(M_TRIM_THRESHOLD, 2**30)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor on the device. A GPU fetches it on its own while the program goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def describe(device: torch.device) -> dict[str, str | None]:
@@ -54,6 +63,8 @@ def cpu_name() -> str:
 def reset_peak(device: torch.device) -> None:
     """Forgets the peak memory of earlier trainings in this process."""
     if device.type == "cuda":
+        gc.collect()  # recorded steps hold themselves
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return
     with suppress(OSError, AttributeError):  # another C library

@@ -15,6 +15,7 @@ from trainables.cohort.config import Axis
 from trainables.cohort.domain import Domain
 from trainables.config import NetworkConfig, Precision
 from trainables.errors import UserError
+from trainables.hardware import to_device
 from trainables.networks import make_network
 
 Progress = Callable[[int, int], None]
@@ -85,7 +86,7 @@ class Synthesiser:
         card = _read_card(directory / CARD)
         path = directory / MODEL
         tensors = load_tensors(path, card.sha256)
-        network = make_network(card.network, in_channels=card.in_channels, seed=0)
+        network = make_network(card.network, in_channels=card.in_channels, seed=0, device=device)
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
@@ -116,7 +117,7 @@ class Synthesiser:
         """The synthesised slices, float32 (S, H, W), in normalised units: `write_volume` brings them back."""
         prediction = predict(
             self._network,
-            volume.inputs,
+            lambda rows: to_device(volume.inputs(rows), self._device),
             np.arange(len(volume.source)),
             batch_size=self.card.batch_size,
             precision=self.card.precision,
@@ -128,7 +129,7 @@ class Synthesiser:
 
 def predict(
     network: nn.Module,
-    inputs: Callable[[np.ndarray], np.ndarray],
+    inputs: Callable[[np.ndarray], Tensor],
     rows: np.ndarray,
     *,
     batch_size: int,
@@ -140,7 +141,7 @@ def predict(
 
     Args:
         network: (B, C, H, W) to (B, 1, H, W).
-        inputs: gives rows their slices with neighbours, (B, C, H, W).
+        inputs: gives rows their slices with neighbours, (B, C, H, W) on the device.
         rows: which slices.
         batch_size: how many at a time.
         precision: of the computation.
@@ -153,19 +154,19 @@ def predict(
     parts = []
     with torch.inference_mode(), autocast(device, precision):
         for start in range(0, len(rows), batch_size):
-            batch = torch.from_numpy(inputs(rows[start : start + batch_size])).to(device)
-            parts.append(network(batch).float())
+            parts.append(network(inputs(rows[start : start + batch_size])).float())
             if progress:
                 progress(min(start + batch_size, len(rows)), len(rows))
     return torch.cat(parts).squeeze(1)
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """bf16 where it is asked for, or where `auto` finds a GPU that has it; else nothing."""
+def autocast(device: torch.device, precision: Precision, *, cached: bool = True) -> torch.autocast:
+    """bf16 where it is asked for, or where `auto` finds a GPU that has it; else nothing. `cached`: weights are cast
+    once for all passes inside."""
     bf16 = precision == "bf16" or (
         precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=cached)
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -22,6 +22,8 @@ from trainables.meter import Cost, Meter
 from trainables.metrics import METRICS, Metric, find_metric, score_volume
 from trainables.networks import make_network
 from trainables.optimiser import Adam
+from trainables.recorded import NetworkLosses, RecordedLosses, can_be_recorded
+from trainables.slices import Slices
 from trainables.weighting import LossWeighting
 
 if TYPE_CHECKING:
@@ -88,12 +90,14 @@ class Training:
         self.objective = find_metric(objective)
         self.extra_metrics = [find_metric(name) for name in metrics]
         self.device = torch.device(device)
+        self.slices = Slices(cohort, self.device)
         torch.manual_seed(seed)  # dropout and random weightings draw from the global generator
         self._in_channels = 1 + 2 * cohort.neighbours
-        self.network = make_network(config.network, in_channels=self._in_channels, seed=seed).to(self.device)
+        self.network = make_network(config.network, in_channels=self._in_channels, seed=seed, device=self.device)
         self.losses = self._make_losses(terms)
         self.weighting = weighting.to(self.device)
         self.weighting.attach(self.network)
+        self._step = self._make_step(terms)
         self._augment = self._make_augment(config.augmentation) if config.augmentation else None
         self._rows = _training_rows(cohort)
         self._steps_per_epoch = config.steps_per_epoch or math.ceil(len(self._rows) / config.batch_size)
@@ -132,6 +136,10 @@ class Training:
     def _make_losses(self, terms: Sequence[str]) -> LossTerms:
         options = {name: options for name, options in self.config.term_options.items() if name in terms}
         return LossTerms(terms, options).to(self.device)
+
+    def _make_step(self, terms: Sequence[str]) -> Callable[..., Tensor]:
+        step = NetworkLosses(self.network, self.losses, self.config, self.device)
+        return RecordedLosses(step) if can_be_recorded(self.config, terms, self.weighting, self.device) else step
 
     def run_epoch(self) -> Measurement:
         """Trains one epoch and validates.
@@ -180,8 +188,7 @@ class Training:
             source, target, mask = self._batch(order[step * size : (step + 1) * size])
             if self._augment is not None:
                 source, target, mask = self._augment(source, target, mask, epoch=self.epoch, batch=step)
-            with self._autocast():
-                losses = self.losses(self.network(source), target, mask)
+            losses = self._step(source, target, mask)
             total = self.weighting(losses)
             self.optimiser.zero_grad(set_to_none=True)
             total.backward()
@@ -213,11 +220,8 @@ class Training:
 
     def _batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
         """Source (B, 1 + 2 neighbours, H, W), target and, where losses are masked, mask (B, 1, H, W) by row."""
-        source = torch.from_numpy(self.cohort.inputs(rows)).to(self.device)
-        target = torch.from_numpy(self.cohort.target[rows]).unsqueeze(1).to(self.device)
-        if not self.config.masked_losses:
-            return source, target, None
-        return source, target, torch.from_numpy(self.cohort.mask[rows]).unsqueeze(1).to(self.device)
+        mask = self.slices.mask(rows).unsqueeze(1) if self.config.masked_losses else None
+        return self.slices.inputs(rows), self.slices.target(rows).unsqueeze(1), mask
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 
@@ -225,7 +229,7 @@ class Training:
         """The synthesised volume of a prepared subject, (D, H, W) in normalised units."""
         return predict(
             self.network.eval(),
-            self.cohort.inputs,
+            self.slices.inputs,
             np.arange(subject.start, subject.stop),
             batch_size=self.config.eval_batch_size,
             precision=self.config.precision,
@@ -277,7 +281,7 @@ class Training:
         for subject in self.cohort.split(split):
             prediction = self.predict(subject)
             scores[subject.pseudonym] = score_subject(
-                self.cohort, subject, prediction, whole=whole, extra=self.extra_metrics
+                self.slices, subject, prediction, whole=whole, extra=self.extra_metrics
             )
             if slices is not None:
                 slices.append(prediction[sample_slice(self.cohort, subject)].to("cpu", torch.float16))
@@ -337,7 +341,7 @@ def fit(training: Training, report: Callable[[Measurement], None], *, checkpoint
 
 
 def score_subject(
-    cohort: PreparedCohort,
+    slices: Slices,
     subject: PreparedSubject,
     prediction: Tensor,
     *,
@@ -345,13 +349,9 @@ def score_subject(
     extra: Sequence[Metric] = (),
 ) -> dict[str, dict[str, float]]:
     """Scores of a predicted volume (D, H, W) of one subject, by region and metric; see `score_volume`."""
-    rows = np.arange(subject.start, subject.stop)  # an index array copies: torch wants memory it may write
-
-    def volume(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array[rows]).to(prediction.device)
-
-    lesion = None if cohort.lesion is None else volume(cohort.lesion)
-    return score_volume(prediction, volume(cohort.target), volume(cohort.mask), lesion, whole=whole, extra=extra)
+    rows = np.arange(subject.start, subject.stop)
+    target, mask, lesion = slices.target(rows), slices.mask(rows), slices.lesion(rows)
+    return score_volume(prediction, target, mask, lesion, whole=whole, extra=extra)
 
 
 def _training_rows(cohort: PreparedCohort) -> np.ndarray:

@@ -17,6 +17,7 @@ from numpy.polynomial import Polynomial
 from trainables.baselines import baseline_scores
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
+from trainables.slices import Slices
 from trainables.training import Scores, score_subject
 
 
@@ -27,7 +28,8 @@ def oracle_scores(cohort: PreparedCohort) -> Scores:
         rows = np.arange(subject.start, subject.stop)
         source, mask = cohort.source[rows], cohort.mask[rows]
         best = Polynomial.fit(source[mask].astype(float), cohort.target[rows][mask].astype(float), 3)
-        scores[subject.pseudonym] = score_subject(cohort, subject, torch.from_numpy(best(source).astype(np.float32)))
+        prediction = torch.from_numpy(best(source).astype(np.float32))
+        scores[subject.pseudonym] = score_subject(Slices(cohort), subject, prediction)
     return scores
 
 

@@ -36,8 +36,8 @@ from trainables.hardware import ready_process
 
 EPOCHS = 4
 
-READS = {"files": "the images", "arrays": "prepared arrays"}
-"""What a trial of plain Ray Tune reads: what the manuals show, and what a hand that knows better would write."""
+READS = {"files": "reads the images", "arrays": "reads prepared arrays, with our imports"}
+"""What a trial of plain Ray Tune does: what the manuals show, and what a hand that knows better would write."""
 
 
 # --- the search ---------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def sweep_rows(sweep: Sweep, trial_seconds: float, goal: float | None, efficienc
     what = f"{sweep.num_trials} trials of {trial_seconds:g} s"
     for kind, seconds in sweep.plain_seconds.items():
         yield Row(
-            what=f"sweep: {what}, plain Ray Tune whose trials read {READS[kind]} / ours",
+            what=f"sweep: {what}, plain Ray Tune that {READS[kind]} / ours",
             value=seconds / sweep.ours_seconds,
             at_least=goal if kind == "files" else None,
             detail=f"{seconds:.0f} / {sweep.ours_seconds:.0f} s from start to exit; ours with its report; "

@@ -2,11 +2,13 @@
 
 A function that trains and reports, `OptunaSearch`, `MLflowLoggerCallback`, the data loaded by the trial, all else at
 its default. Network, losses, optimiser, steps and scores are those of `trainables`, so that a trial computes the same;
-so is the reading of the images, or of arrays that were prepared beforehand, where the settings name their `cache`.
+so is the reading of the images. Where the settings name a `cache` of arrays prepared beforehand, trials read these and
+import of MONAI what they need, as ours do.
 
     python -m tests.benchmarks.plain_tune SETTINGS.json
 """
 
+import importlib
 import json
 import sys
 import tempfile
@@ -24,13 +26,16 @@ def train(config: dict[str, Any]) -> None:
     """One trial."""
     import numpy as np
 
+    settings = config["settings"]
+    if not settings["cache"]:
+        importlib.import_module("monai.networks.nets")  # as a script of one's own does, with all that MONAI tries out
+
     from trainables.cohort import CohortConfig, find_cohort, prepare
     from trainables.config import TrainingConfig
     from trainables.meter import Meter
     from trainables.training import Training
     from trainables.weighting import make_weighting
 
-    settings = config["settings"]
     preparation = CohortConfig(**settings["prepare"])
     found = find_cohort(Path(settings["cohort"]), preparation)
     with tempfile.TemporaryDirectory() as fresh:  # the arrays are mapped, and stay so when the folder is gone

@@ -20,6 +20,7 @@ from tests.docs.blocks import ROOT, blocks
 from tests.study.command import cov_study
 from trainables.cohort.nifti import load_volume
 from trainables.errors import UserError
+from trainables.slices import Slices
 from trainables.training import score_subject
 
 SETTINGS = (
@@ -78,7 +79,7 @@ def test_scores_are_those_of_the_journal(study, state, bids, tmp_path, key):
     for subject in cohort.split("test"):
         path = written[int(subject.pseudonym.removeprefix("subject-")) - 1]
         prediction = torch.from_numpy(subject.geometry.slices(load_volume(path).data))
-        scores = score_subject(cohort, subject, prediction)
+        scores = score_subject(Slices(cohort), subject, prediction)
         expected = state.trials[key].scores[subject.pseudonym]
         assert scores.keys() == expected.keys()
         for region, values in expected.items():

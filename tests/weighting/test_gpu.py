@@ -1,5 +1,8 @@
 """On a GPU: a training step never waits for the device, and the weights are those of the CPU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -9,32 +12,32 @@ from trainables.losses import TERMS, LossTerms
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-@pytest.fixture
-def waiting_is_an_error():
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("error")
-    yield
-    torch.cuda.set_sync_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if spec["name"] != "geometric-mean"], ids=name_of)
-def test_a_step_does_not_wait_and_weighs_as_on_the_cpu(spec, waiting_is_an_error):
+def test_a_step_does_not_wait_and_weighs_as_on_the_cpu(spec):
     on_cpu, shared_cpu = make(spec)
     weighting, shared = make(spec)
     weighting.cuda()
     shared.data = shared.data.cuda()
-    for values in list(stream(4, 8)):
+    for values in stream(4, 8):
         on_cpu(losses_of(values, shared_cpu))
-        torch.cuda.set_sync_debug_mode("default")
         values = values.cuda()
-        torch.cuda.set_sync_debug_mode("error")
-        weighting(losses_of(values, shared)).backward()
-    torch.cuda.set_sync_debug_mode("default")
-    assert torch.allclose(weighting.weights.cpu(), on_cpu.weights, atol=1e-5)
+        with waiting_is_an_error():
+            weighting(losses_of(values, shared)).backward()
+        assert torch.allclose(weighting.weights.cpu(), on_cpu.weights, atol=1e-5)
 
 
-def test_the_terms_do_not_wait(waiting_is_an_error):
-    torch.cuda.set_sync_debug_mode("default")
+def test_the_terms_do_not_wait():
     prediction, target = torch.rand(2, 2, 1, 32, 32, device="cuda")
     mask = torch.ones(2, 1, 32, 32, dtype=torch.bool, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    LossTerms(list(TERMS))(prediction.requires_grad_(), target, mask).sum().backward()
+    terms = LossTerms(list(TERMS))
+    with waiting_is_an_error():
+        terms(prediction.requires_grad_(), target, mask).sum().backward()

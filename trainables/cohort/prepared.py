@@ -48,10 +48,14 @@ class PreparedCohort:
 
         At a subject's first and last slice the slice itself stands in for what lies beyond.
         """
+        return self.source[self.with_neighbours(rows)]
+
+    def with_neighbours(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of these slices and their neighbours, (len(rows), 1 + 2 * neighbours)."""
         starts = np.array([subject.start for subject in self.subjects])
         stops = np.array([subject.stop for subject in self.subjects])
         owner = np.searchsorted(starts, rows, side="right") - 1
-        return self.source[with_neighbours(rows, self.neighbours, starts[owner], stops[owner])]
+        return with_neighbours(rows, self.neighbours, starts[owner], stops[owner])
 
 
 def with_neighbours(rows: np.ndarray, neighbours: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

@@ -48,6 +48,8 @@ class LossWeighting(nn.Module, ABC):
 
     refuses_negative = False
     """Whether a negative loss has no meaning for this weighting."""
+    takes_gradients = False
+    """Whether a step takes the gradients of single losses beside that of their sum."""
 
     def __init__(self, num_terms: int, *, names: Sequence[str] | None = None, all_reduce: bool = False) -> None:
         super().__init__()

@@ -40,6 +40,7 @@ class GradNormWeighting(LossWeighting):
     """
 
     refuses_negative = True
+    takes_gradients = True
 
     raw: Tensor
     """(K,) the weights, summing to K."""
