@@ -23,6 +23,7 @@ from study.tracking_config import TrackingSettings
 from trainables.cohort import PreparedCohort
 from trainables.errors import UserError
 from trainables.goals import GOALS
+from trainables.lean import without_collector
 
 __all__ = ["StudyStopped", "finish", "make_plan", "resume_study", "run_study"]
 
@@ -72,7 +73,8 @@ def _go(
     progress: Progress,
 ) -> StudyState:
     directory = directory.absolute()
-    check_parts(config)
+    with without_collector():
+        check_parts(config)
     if address is None:
         check_cpus(config.resources)
     with stop_signals(progress.say) as stop, Journal(directory / "journal.jsonl") as journal:

@@ -19,7 +19,7 @@ from study.parts import Foreign, missing_part
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState
 from trainables.errors import UserError
-from trainables.lean import lean_import
+from trainables.lean import lean_import, without_collector
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -75,7 +75,7 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
     # Ray's Tuner asks whether a callback is its own for MLflow, and imports that to know: most of a second. Here,
     # before the mirror's thread may import it.
     integration = "ray.air.integrations.mlflow"
-    with lean_import(integration, without=("mlflow",)):
+    with without_collector(), lean_import(integration, without=("mlflow",)):
         import_module(integration)
     import ray
 
@@ -87,7 +87,8 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         del options["include_dashboard"]
         options["address"] = address
     try:
-        with ThreadPoolExecutor(1) as aside:  # two seconds of waiting for Ray's servers, enough to import what follows
+        # Two seconds of waiting for Ray's servers: enough to import what follows.
+        with without_collector(), ThreadPoolExecutor(1) as aside:
             imported = aside.submit(import_module, "ray.tune")
             ray.init(**options)
         imported.result()

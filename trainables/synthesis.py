@@ -8,7 +8,10 @@ import errno  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from ray import tune  # noqa: E402
+from trainables.lean import without_collector  # noqa: E402
+
+with without_collector():
+    from ray import tune
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Errors that no other trial would escape: the study stops, resumable, instead of failing trial after trial."""
@@ -41,6 +44,7 @@ class Synthesis(tune.Trainable):
         except Exception as error:  # told by the first step, so that the attempt is charged and named
             self._outcome = _failed(error)
 
+    @without_collector()  # the first time it imports torch and MONAI
     def _prepare(self, trial: dict[str, Any], taken: float) -> None:
         from trainables.config import TrainingConfig
         from trainables.extensions import extend_path
