@@ -15,11 +15,13 @@ BY_MONAI = (
 @contextmanager
 def without_collector() -> Iterator[None]:
     """Imports make objects by the hundred thousand, and all stay: to look for garbage among them takes a fifth more."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

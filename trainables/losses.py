@@ -157,6 +157,7 @@ TERMS: dict[str, Term] = {
     "gradient": gradient,
     "frequency": frequency,
 }
+"""On a GPU they are recorded and replayed: all they do is done by tensors on the device."""
 
 
 NETWORK_TERMS: dict[str, type[nn.Module]] = {"perceptual": PerceptualTerm, "adversarial": AdversarialTerm}

@@ -19,7 +19,7 @@ class Cost:
     cpu_seconds: float
     """User plus system time of the process."""
     peak_bytes: int
-    """Peak resident memory of the process; on a GPU, peak memory allocated there."""
+    """Peak resident memory of the process; on a GPU, peak memory allocated there, with the cohort if it lies there."""
     energy_joules: float | None = None
     """Only where a whole GPU is held and counts its own energy; None elsewhere."""
 

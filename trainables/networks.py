@@ -56,6 +56,7 @@ def unet(config: NetworkConfig, in_channels: int) -> nn.Module:
 
 
 NETWORKS: dict[str, Callable[[NetworkConfig, int], nn.Module]] = {"unet": unet}
+"""Their passes are recorded on a GPU and replayed: all they do is done by tensors on the device."""
 
 
 def make_network(

@@ -1,8 +1,11 @@
 """The optimiser of every training."""
 
 import inspect
+from typing import Any
 
 import torch
+
+_load = inspect.unwrap(torch.optim.Adam.load_state_dict)
 
 
 class Adam(torch.optim.Adam):
@@ -13,7 +16,17 @@ class Adam(torch.optim.Adam):
     """
 
     add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
-    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
     state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores a state, whatever device it comes from: the moments lie in memory as their parameters do.
+
+        The fused step goes through the memory of all of them side by side, and a GPU's networks have another layout.
+        """
+        _load(self, state_dict)
+        for parameter, state in self.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.empty_like(parameter).copy_(state[name])
+
     zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)

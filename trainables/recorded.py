@@ -61,7 +61,7 @@ class RecordedLosses:
     def _record(self, batch: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         state = {name: tensor.clone() for name, tensor in self._step.state_dict().items()}
         images = tuple(image.clone() for image in batch)  # the graphs' own: every batch is copied there
-        # That gradients come from another stream is meant, and torch waits for them there.
+        # That gradients come from another stream is meant, and torch waits for them. (Torch has no narrower switch.)
         warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match", UserWarning)
         recorded: Any = torch.cuda.make_graphed_callables(copy(self._step), images, pool=self._pool)
         self._step.load_state_dict(state)  # the passes were tried out, which moves the statistics of a batch norm

@@ -7,8 +7,9 @@ from torch import Tensor
 from trainables.cohort import PreparedCohort
 from trainables.hardware import to_device
 
-SHARE = 0.25
-"""Of a GPU's free memory: a cohort that takes no more is laid there whole, and a batch is fetched in microseconds."""
+SHARE = 0.1
+"""Of a GPU's memory: a cohort that takes no more is laid there whole, and a batch is fetched in microseconds. Not of
+what is free: whether it lies there shows in the cost, and must not depend on what else runs."""
 CHUNK = 256
 """Slices laid there at a time."""
 
@@ -29,7 +30,7 @@ class Slices:
         self._resident: dict[str, Tensor] = {}
         if self._device.type == "cuda":
             num_bytes = sum(array.nbytes for array in self._arrays.values())
-            if num_bytes <= SHARE * torch.cuda.mem_get_info(self._device)[0]:
+            if num_bytes <= SHARE * torch.cuda.mem_get_info(self._device)[1]:
                 self._resident = {name: self._laid_down(array) for name, array in self._arrays.items()}
 
     def inputs(self, rows: np.ndarray) -> Tensor:

@@ -332,7 +332,7 @@ def test_neighbours_stay_within_the_subject(tmp_path: Path, make_bids) -> None:
     prepared = _prepare(root, tmp_path / "cache", neighbours=2)
     first, second = prepared.subjects[:2]
     rows = np.array([first.start, first.stop - 2, second.start + 1, second.start])
-    inputs = prepared.inputs(rows)
+    inputs = prepared.source[prepared.with_neighbours(rows)]
     assert inputs.shape == (4, 5, *prepared.source.shape[1:])
     a, b, c = first.start, first.stop - 1, second.start
     expected = [
@@ -343,7 +343,7 @@ def test_neighbours_stay_within_the_subject(tmp_path: Path, make_bids) -> None:
     ]
     np.testing.assert_array_equal(inputs, prepared.source[np.array(expected)])
     plain = _prepare(root, tmp_path / "cache")
-    np.testing.assert_array_equal(plain.inputs(rows), plain.source[rows][:, None])
+    np.testing.assert_array_equal(plain.with_neighbours(rows), rows[:, None])
 
 
 def test_subjects_of_other_grids_share_one_size(tmp_path: Path, make_bids) -> None:

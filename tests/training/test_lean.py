@@ -15,6 +15,16 @@ def test_the_collector_rests():
     assert gc.isenabled()
 
 
+def test_a_collector_that_rested_before_rests_after():
+    gc.disable()
+    try:
+        with without_collector():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 def test_the_collector_goes_on_when_an_import_fails():
     with pytest.raises(ImportError), without_collector():
         importlib.import_module("no_such_module")

@@ -31,6 +31,27 @@ def test_it_takes_the_steps_of_torch_and_goes_on_from_its_state():
     torch.testing.assert_close(state, its_state, rtol=0, atol=0)
 
 
+def test_a_state_from_a_device_with_another_layout_is_gone_on_from():
+    def convolved(first: torch.memory_format, then: torch.memory_format) -> torch.Tensor:
+        """Two steps, the second from a state that was saved with its parameter laid out as in the first."""
+        torch.manual_seed(0)
+        weight, images = torch.rand(8, 4, 3, 3), torch.rand(2, 4, 9, 9)
+        state = None
+        for layout in (first, then):
+            parameter = torch.nn.Parameter(weight.clone(memory_format=layout))
+            optimiser = Adam([parameter], lr=0.01, fused=True)
+            if state is not None:
+                optimiser.load_state_dict(state)
+            torch.nn.functional.conv2d(images, parameter).square().mean().backward()
+            optimiser.step()
+            state, weight = optimiser.state_dict(), parameter.detach()
+        return weight
+
+    alike = convolved(torch.channels_last, torch.channels_last)
+    for first, then in ((torch.contiguous_format, torch.channels_last), (torch.channels_last, torch.contiguous_format)):
+        torch.testing.assert_close(convolved(first, then), alike)
+
+
 def test_no_gradient_flows_through_a_step():
     (weight, *_), _ = trained(Adam, 1)
     assert weight.requires_grad

@@ -43,15 +43,11 @@ class PreparedCohort:
         """The subjects of `train`, `validation` or `test`."""
         return tuple(subject for subject in self.subjects if subject.split == name)
 
-    def inputs(self, rows: np.ndarray) -> np.ndarray:
-        """Source slices with their neighbours as channels, float32 (len(rows), 1 + 2 * neighbours, H, W).
+    def with_neighbours(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of these slices and their neighbours, (len(rows), 1 + 2 * neighbours).
 
         At a subject's first and last slice the slice itself stands in for what lies beyond.
         """
-        return self.source[self.with_neighbours(rows)]
-
-    def with_neighbours(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of these slices and their neighbours, (len(rows), 1 + 2 * neighbours)."""
         starts = np.array([subject.start for subject in self.subjects])
         stops = np.array([subject.stop for subject in self.subjects])
         owner = np.searchsorted(starts, rows, side="right") - 1

@@ -35,7 +35,7 @@ class PreparedVolume:
     """What was mended in reading."""
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
-        """Slices with their neighbours as channels, as `PreparedCohort.inputs` gives them."""
+        """Slices with their neighbours as channels, as `Slices.inputs` gives them."""
         edges = np.tile([[0], [len(self.source)]], len(rows))
         return self.source[with_neighbours(rows, self.neighbours, *edges)]
 
