@@ -44,14 +44,21 @@ class Synthesis(tune.Trainable):
         except Exception as error:  # told by the first step, so that the attempt is charged and named
             self._outcome = _failed(error)
 
-    @without_collector()  # the first time it imports torch and MONAI
     def _prepare(self, trial: dict[str, Any], taken: float) -> None:
-        from trainables.config import TrainingConfig
-        from trainables.extensions import extend_path
-        from trainables.hardware import describe, energy_counter, peak_bytes, ready_process, reset_peak, training_device
-        from trainables.meter import Meter
-        from trainables.training import Training
-        from trainables.weighting import make_weighting
+        with without_collector():
+            from trainables.config import TrainingConfig
+            from trainables.extensions import extend_path
+            from trainables.hardware import (
+                describe,
+                energy_counter,
+                peak_bytes,
+                ready_process,
+                reset_peak,
+                training_device,
+            )
+            from trainables.meter import Meter
+            from trainables.training import Training
+            from trainables.weighting import make_weighting
 
         settings = self._settings
         ready_process(settings["num_threads"])

@@ -30,7 +30,6 @@ from study.config import CohortSection, StudyConfig, load_config, validate
 from study.estimate import time_training
 from study.journal import load_state
 from study.state import Attempt, StudyState
-from tests.benchmarks.bench_mirror import share_rows
 from tests.benchmarks.table import Row, show, write
 from trainables.hardware import ready_process
 
@@ -248,6 +247,8 @@ def sweep_rows(sweep: Sweep, trial_seconds: float, goal: float | None, efficienc
         )
     yield efficiency_row(what, sweep.state, efficiency_goal)
     if efficiency_goal is None:
+        from tests.benchmarks.bench_mirror import share_rows  # wants pytest, which `--study` does not
+
         yield from share_rows(what, sweep.directory, sweep.ours_seconds)
 
 

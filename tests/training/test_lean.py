@@ -25,6 +25,21 @@ def test_a_collector_that_rested_before_rests_after():
         gc.enable()
 
 
+def test_what_was_imported_is_left_out_of_every_later_search(tmp_path, monkeypatch):
+    (tmp_path / "module_of_lean.py").write_text("cycle = []\ncycle.append(cycle)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with without_collector():
+        module = importlib.import_module("module_of_lean")
+    assert not any(item is module.cycle for item in gc.get_objects())
+
+
+def test_without_an_import_nothing_is_left_out():
+    with without_collector():
+        cycle = []
+        cycle.append(cycle)
+    assert any(item is cycle for item in gc.get_objects())
+
+
 def test_the_collector_goes_on_when_an_import_fails():
     with pytest.raises(ImportError), without_collector():
         importlib.import_module("no_such_module")
