@@ -1,6 +1,7 @@
 """The report of a whole study: the contract's keys, the same bytes twice, nothing half."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -77,7 +78,7 @@ def test_the_same_journal_gives_the_same_bytes(whole: Path, tmp_path: Path) -> N
     shutil.copytree(whole, again, ignore=shutil.ignore_patterns("report", "*.csv"))
     # Another process, another hash seed, another place.
     code = f"from pathlib import Path; from study.report.build import build_report; build_report(Path({str(again)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONHASHSEED": "7"})
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=os.environ | {"PYTHONHASHSEED": "7"})
     files = sorted(p.relative_to(whole) for p in whole.rglob("*") if p.is_file() and p.suffix != ".lock")
     assert files == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file() and p.suffix != ".lock")
     different = [str(f) for f in files if (whole / f).read_bytes() != (again / f).read_bytes()]
