@@ -36,7 +36,9 @@ NETWORK = NetworkConfig(channels=(32, 64, 128, 256), strides=(2, 2, 2), norm="in
 """That of the preset `paper`, held by a test."""
 TERMS = ("l1", "ssim", "gradient", "frequency")
 BATCH_SIZE = 16
+"""Slices a step, as in the preset."""
 SIZE = (192, 224)
+"""(H, W) of a slice."""
 NUM_STEPS = 20
 """Steps that are timed as one: the GPU works ahead of the program."""
 NUM_SLICES = 320
@@ -46,6 +48,7 @@ NUM_EPOCHS = 20
 EVAL_BATCH_SIZES = (32, 160)
 """The default, and a whole subject."""
 SHARES = (2, 4)
+"""Trainings at once on one GPU."""
 DEFAULT = "bf16, recorded"
 """What the training loop does on a GPU."""
 BLANK = (
@@ -65,7 +68,6 @@ def make_step(
     compiled: bool = False,
     weighting: str = "fixed",
     batch_size: int = BATCH_SIZE,
-    size: tuple[int, int] = SIZE,
 ) -> Step:
     """A training step as the training loop takes it, on images that lie on the device."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -74,7 +76,7 @@ def make_step(
     weights = {"weights": [0.25] * len(TERMS)} if weighting == "fixed" else {}
     weigh = make_weighting({"name": weighting, **weights}, len(TERMS)).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True, capturable=device.type == "cuda")
-    target = torch.rand(batch_size, 1, *size, device=device)
+    target = torch.rand(batch_size, 1, *SIZE, device=device)
     source = (target + 0.1 * torch.randn_like(target)).contiguous(memory_format=layout)
     forward: Callable[..., Tensor] = losses
     if recorded and device.type == "cuda":
