@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from study.config import CohortSection
 from trainables.cohort import PreparedCohort, find_cohort, prepare
 from trainables.cohort.sample import sample_slice
+from trainables.cohort.tables import SPLITS
 
 
 def obtain(config: CohortSection, cache: Path, *, say: Callable[[str], None] = lambda line: None) -> PreparedCohort:
@@ -35,9 +36,11 @@ def obtain(config: CohortSection, cache: Path, *, say: Callable[[str], None] = l
 def describe(cohort: PreparedCohort) -> dict[str, Any]:
     """What the journal and the report say of a cohort: no identifiers."""
     num_slices, height, width = cohort.source.shape
+    subjects = {split: {scan.scan_of or scan.pseudonym for scan in cohort.split(split)} for split in SPLITS}
     return {
-        "num_subjects": len(cohort.subjects),
-        "splits": {split: len(cohort.split(split)) for split in ("train", "validation", "test")},
+        "num_subjects": sum(len(names) for names in subjects.values()),
+        "num_scans": len(cohort.subjects),
+        "splits": {split: len(names) for split, names in subjects.items()},
         "simulated": bool(cohort.provenance.get("simulated")),
         "shape": {"num_slices": num_slices, "height": height, "width": width},
         "digest": cohort.provenance["digest"],
@@ -46,7 +49,7 @@ def describe(cohort: PreparedCohort) -> dict[str, Any]:
 
 
 def save_reference(cohort: PreparedCohort, directory: Path) -> None:
-    """Writes the sample slice of each test subject, (num_test_subjects, H, W), for the report's images."""
+    """Writes the sample slice of each test scan, (num_test_scans, H, W), for the report's images."""
     directory.mkdir(parents=True, exist_ok=True)
     subjects = cohort.split("test")
     rows = [subject.start + sample_slice(cohort, subject) for subject in subjects]

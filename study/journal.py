@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from study.state import Attempt, Search, StudyState, Trial
+from trainables.by_subject import by_subject
 from trainables.errors import UserError, did_you_mean
 
 SCHEMA_VERSION = 1
@@ -206,7 +207,8 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             state.finished = False
             _close_running(state, "lost")
         case "baseline":
-            state.baselines[event["name"]] = event["scores"]
+            state.baseline_scans[event["name"]] = event["scores"]
+            state.baselines[event["name"]] = by_subject(event["scores"], state.subject_of)
         case "scale":
             state.scale = event["losses"]
         case "trial":
@@ -236,7 +238,9 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             attempt.cost = event.get("cost") or attempt.cost
             trial.state = "waiting" if event.get("retry") else event["state"]
         case "scores":
-            state.trials[event["trial"]].scores = event["scores"]
+            trial = state.trials[event["trial"]]
+            trial.scan_scores = event["scores"]
+            trial.scores = by_subject(event["scores"], state.subject_of)
         case "search_ended":
             search = Search(**{k: event[k] for k in ("arm", "replicate", "incumbent", "reason")})
             state.searches[search.arm, search.replicate] = search

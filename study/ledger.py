@@ -2,11 +2,11 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from study.state import StudyState, Trial
+from study.state import Scores, StudyState, Trial
 
 COST_COLUMNS = (
     "cpu_seconds",
@@ -27,7 +27,7 @@ LEDGER_COLUMNS = (
     "device_seconds",
     *COST_COLUMNS,
 )
-SUBJECT_COLUMNS = ("trial", "arm", "seed", "subject", "split", "region", "metric", "value")
+SUBJECT_COLUMNS = ("trial", "arm", "seed", "subject", "scan", "split", "region", "metric", "value")
 
 Row = dict[str, Any]
 
@@ -92,12 +92,13 @@ def trial_rows(state: StudyState) -> Iterator[Row]:
 
 
 def subject_rows(state: StudyState) -> Iterator[Row]:
-    """Test scores in long form: the baselines first, then every judged trial."""
-    for name, scores in state.baselines.items():
-        yield from _score_rows({"trial": name, "arm": name, "seed": None}, scores)
+    """Test scores in long form, of each scan: the baselines first, then every judged trial."""
+    for name, scores in state.baseline_scans.items():
+        yield from _score_rows(state, {"trial": name, "arm": name, "seed": None}, scores)
     for trial in state.trials.values():
-        if trial.scores is not None:
-            yield from _score_rows({"trial": trial.key, "arm": trial.arm, "seed": trial.seed}, trial.scores)
+        if trial.scan_scores is not None:
+            identity = {"trial": trial.key, "arm": trial.arm, "seed": trial.seed}
+            yield from _score_rows(state, identity, trial.scan_scores)
 
 
 def write_ledger(state: StudyState, directory: Path) -> None:
@@ -123,12 +124,14 @@ def _over_attempts(trial: Trial, column: str) -> float | None:
     return max(values) if column == "peak_bytes" else sum(values)
 
 
-def _score_rows(identity: Row, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[Row]:
-    for subject, regions in scores.items():
+def _score_rows(state: StudyState, identity: Row, scores: Scores) -> Iterator[Row]:
+    """`scan` is empty where it is the only one of its subject."""
+    for scan, regions in scores.items():
+        subject = state.subject_of(scan)
+        of = {"subject": subject, "scan": None if scan == subject else scan, "split": "test"}
         for region, metrics in regions.items():
             for metric, value in metrics.items():
-                where = {"subject": subject, "split": "test", "region": region, "metric": metric}
-                yield identity | where | {"value": value}
+                yield identity | of | {"region": region, "metric": metric, "value": value}
 
 
 def _trial_columns(state: StudyState) -> list[str]:

@@ -171,8 +171,11 @@ def _begin(
         tracked = tracking and {"uri": tracking.masked_uri, "experiment": tracking.experiment}
         _write_yaml(directory / "study.yaml", info | {"tracking": tracked})
         save_reference(cohort, directory / "checkpoints")
-        journal.append("study", **info)
-    elif state.info["cohort"]["digest"] != description["digest"]:
+        # Which scan is whose stays out of study.yaml: MLflow gets that file, with names where there are no pseudonyms.
+        journal.append("study", **info, scans=cohort.scans)
+    elif (
+        state.info["cohort"]["digest"] != description["digest"] or state.info.get("scans", cohort.scans) != cohort.scans
+    ):
         raise UserError(
             f"{config.cohort.path or 'the virtual cohort'}: the images are not those that {directory.name} was begun "
             f"with; restore them, or start a new study with another --out."

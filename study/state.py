@@ -4,6 +4,7 @@ Pure data. The searcher's memory, the ledger, MLflow's runs and the report are a
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 from trainables.goals import GOALS
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""subject (pseudonym) -> region (`mask`, `volume`, `lesion`) -> metric (`psnr`, `ssim`, `rmse`, ...) -> value."""
+"""subject or scan (pseudonym) -> region (`mask`, `volume`, `lesion`) -> metric (`psnr`, `rmse`, ...) -> value."""
+
+_NAME_OF_SCAN = re.compile(r"(?P<pseudonym>subject-\d{3,})-scan-\d+|(?P<id>.+?)(?:_(?:ses|run|scan)-[^_]+)+")
+"""How scans are called of subjects that have several, with pseudonyms and without."""
 
 OPEN_STATES = ("waiting", "running")
 
@@ -64,7 +68,9 @@ class Trial:
     measurements: list[dict[str, Any]] = field(default_factory=list)
     """Per epoch: `time`, `attempt`, `epoch`, `step`, `metrics` (`val/psnr`, `loss/l1`, `lr`), `weights`, `cost`."""
     scores: Scores | None = None
-    """Held-out test scores; only judged trials have them, and the searcher never reads them."""
+    """Held-out test scores of each subject, the mean of its scans; the searcher never reads them."""
+    scan_scores: Scores | None = None
+    """The same of each scan."""
 
     @property
     def device_seconds(self) -> float:
@@ -104,11 +110,13 @@ class StudyState:
 
     info: dict[str, Any] = field(default_factory=dict)
     """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `goals`,
-    `parts`, `terms`, `arms`."""
+    `parts`, `terms`, `arms`, `scans` (scan -> subject)."""
     trials: dict[str, Trial] = field(default_factory=dict)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)
-    """`identity` and `intensity_map` -> test scores."""
+    """`identity` and `intensity_map` -> test scores of each subject, the mean of its scans."""
+    baseline_scans: dict[str, Scores] = field(default_factory=dict)
+    """The same of each scan."""
     scale: dict[str, float] | None = None
     """Initial value of each term, measured once: the unit of the hand-tuned space."""
     started: float | None = None
@@ -122,6 +130,14 @@ class StudyState:
     def goals(self) -> Mapping[str, str]:
         """The metrics that are measured, and which way is better: `max` or `min`."""
         return self.info.get("goals") or GOALS
+
+    def subject_of(self, scan: str) -> str:
+        """The subject of a scan, by the names that scores have; older journals tell it by the scan's name alone."""
+        scans = self.info.get("scans")
+        if scans is not None:
+            return scans.get(scan, scan)
+        match = _NAME_OF_SCAN.fullmatch(scan)
+        return scan if match is None else match["pseudonym"] or match["id"]
 
     def of_arm(self, arm: str) -> list[Trial]:
         """Trials of an arm in the order in which they were handed out."""

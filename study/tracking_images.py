@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-MAX_SUBJECTS = 8
+MAX_ROWS = 8
 
 
 def montage(slices: Path) -> npt.NDArray[np.uint8]:
-    """One row a test subject: source, target, prediction, and the absolute error (x 4) in the mask.
+    """One row a test scan: source, target, prediction, and the absolute error (x 4) in the mask.
 
     Args:
         slices: `checkpoints/<trial>/slices.safetensors`; `reference.safetensors` lies one folder above.
@@ -21,7 +21,7 @@ def montage(slices: Path) -> npt.NDArray[np.uint8]:
     reference = load_file(slices.parent.parent / "reference.safetensors")
     predictions = load_file(slices)["prediction"].astype(np.float32)
     rows = []
-    for i, prediction in enumerate(predictions[:MAX_SUBJECTS]):
+    for i, prediction in enumerate(predictions[:MAX_ROWS]):
         source, target, mask = (reference[name][i] for name in ("source", "target", "mask"))
         white = max(float(np.quantile(np.stack([source, target]), 0.999)), 1e-6)
         error = 4 * np.abs(prediction - target) * mask

@@ -76,7 +76,7 @@ class Runs:
                 # Of a search only the confirmed incumbent is judged: a test score in its table would invite choosing.
                 self._judge(self.state.trials[event["trial"]], now)
             case "baseline":
-                scores = _means(event["scores"])
+                scores = _means(self.state.baselines[event["name"]])
                 self._touch(self.study_key).log({f"baseline_{event['name']}/{k}": v for k, v in scores.items()}, now, 0)
             case "search_ended" if event["incumbent"]:
                 self._crown(event)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.by_subject import by_subject
 from trainables.checkpoint import CARD, MODEL, load_state, save_json, save_state, save_tensors
 from trainables.cohort import PreparedCohort, PreparedSubject
 from trainables.cohort.config import Augmentation
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from trainables.cohort.augment import Augment
 
 Scores = dict[str, dict[str, dict[str, float]]]
-"""subject (pseudonym) -> region -> metric -> value."""
+"""scan (pseudonym; of one scan its subject's) -> region -> metric -> value."""
 
 
 class TrainingDiverged(ArithmeticError):
@@ -237,14 +238,15 @@ class Training:
         )
 
     def validate(self) -> dict[str, float]:
-        """Each metric in mask, mean over the validation subjects."""
-        scores = self._scores("validation", whole=False)
+        """Each metric in mask, mean over the validation subjects; scans of one subject are averaged first."""
+        scans = self.cohort.scans
+        scores = by_subject(self._scores("validation", whole=False), lambda scan: scans.get(scan, scan))
         names = [*METRICS, *(metric.name for metric in self.extra_metrics)]
         return {name: float(np.mean([s["mask"][name] for s in scores.values()])) for name in names}
 
     def test(self) -> tuple[Scores, Tensor]:
-        """Scores of the kept (best-validated) model on every test subject, and its predictions of each subject's
-        sample slice, (num_test_subjects, H, W) float16."""
+        """Scores of the kept (best-validated) model on every test scan, and its predictions of each scan's sample
+        slice, (num_test_scans, H, W) float16."""
         self.network.load_state_dict(self._best)
         slices: list[Tensor] = []
         return self._scores("test", slices), torch.stack(slices)

@@ -104,6 +104,17 @@ class Evidence:
     """Metric that selects, without its `val/`."""
     goal: str
 
+    @cached_property
+    def num_scans(self) -> int:
+        """Scans of the test subjects; more than subjects where one was scanned several times."""
+        judged = (trial.scan_scores or {} for trial in self.state.trials.values())
+        return len({scan for scores in (*self.state.baseline_scans.values(), *judged) for scan in scores})
+
+    @property
+    def averaged(self) -> str:
+        """What is averaged within each subject."""
+        return "scans and seeds" if self.num_scans > len(self.subjects) else "seeds"
+
     @property
     def terms(self) -> list[str]:
         """Names of the loss terms."""

@@ -60,7 +60,7 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
     searched = sorted({trial.seed for trial in evidence.state.trials.values() if trial.role == "search"})
     objective = evidence.selecting.label
     rows = [
-        ("Cohort", f"{cohort.get('num_subjects', '–')} subjects, {'simulated' if evidence.simulated else 'real'}"),
+        ("Cohort", f"{_size(evidence)}, {'simulated' if evidence.simulated else 'real'}"),
         ("Split", "; ".join([", ".join(f"{name} {size}" for name, size in splits.items()), "by subject"])),
         ("Selection", f"best {objective} on validation, one rule for all arms; no search sees a test subject"),
         ("Seeds", f"judged under {_listed(seeds)}; searches trained under {_listed(searched)}"),
@@ -69,7 +69,10 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
         ("Preparation", _flat(provenance)),
         ("Data range", "1, fixed: both images are scaled by percentiles of the source inside the mask"),
         ("Scores", "PSNR, SSIM (Gaussian, sigma 1.5), RMSE of the volume: inside the mask, whole, inside the lesions"),
-        ("Statistics", "the subject is the unit; seeds are averaged within a subject; intervals are 95 %"),
+        (
+            "Statistics",
+            f"the subject is the unit; {evidence.averaged} are averaged within a subject; intervals are 95 %",
+        ),
         ("Cost", "wall-clock seconds from when a device was taken, times the share held, over all attempts"),
         ("Training", _flat((info.get("config") or {}).get("training"))),
         ("Hardware", _flat(info.get("hardware"))),
@@ -77,6 +80,15 @@ def _checklist(evidence: Evidence) -> list[tuple[str, str]]:
         ("Git revision", str(info.get("git_revision") or "–")),
     ]
     return [(name, clean(text)) for name, text in rows]
+
+
+def _size(evidence: Evidence) -> str:
+    cohort = evidence.state.info.get("cohort") or {}
+    num_subjects = cohort.get("num_subjects", "–")
+    num_scans = cohort.get("num_scans", num_subjects)
+    if "num_scans" not in cohort and evidence.num_scans > len(evidence.subjects):
+        return f"{num_scans} scans"  # journals of before counted these as subjects
+    return f"{num_subjects} subjects" + (f" ({num_scans} scans)" if num_scans != num_subjects else "")
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -33,6 +33,7 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
             "differences": "candidate less reference, oriented so that positive favours the candidate",
         },
         "num_test_subjects": len(evidence.subjects),
+        "num_test_scans": evidence.num_scans,
         "objective": evidence.objective,
         "data_range": 1.0,
         "arms": {name: _arm(arm, evidence.quantities) for name, arm in evidence.arms.items()},

@@ -92,7 +92,8 @@ def _best(shown: pd.DataFrame, values: pd.DataFrame, quantities: Mapping[str, Qu
 def _caption(evidence: Evidence, region: str) -> str:
     simulated = " Simulated cohort." if evidence.simulated else ""
     return (
-        f"Test quality {REGIONS[region]}: mean ± SD over {len(evidence.subjects)} test subjects (seeds averaged first)"
+        f"Test quality {REGIONS[region]}: mean ± SD over {len(evidence.subjects)} test subjects "
+        f"({evidence.averaged} averaged first)"
         f"{', and paid cost in device-seconds' if region == 'mask' else ''}.{simulated}"
     )
 

@@ -215,6 +215,31 @@ def test_a_subject_scanned_twice(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_given_twice_is_not_two_scans(tmp_path: Path) -> None:
+    """Also by another path to the same files, or by a link; one source with two targets is two scans."""
+    _touch(tmp_path, "x/1", "x/2", "x/3")
+    (tmp_path / "y").symlink_to("x")
+    (tmp_path / "one").symlink_to("x/1")
+    path = tmp_path / "pairs.csv"
+    path.write_text("subject,source,target\na,x/1,x/2\na,x/1,x/3\nb,x/1,x/2\n")
+    assert find_cohort(path, CohortConfig()).problems == ()
+    for row in ("x/1,x/2", f"{tmp_path}/x/1,./x/../x/2", "y/1,x/2", "one,y/2"):
+        path.write_text(f"subject,source,target\nb,x/1,x/2\na,x/1,x/2\na,x/1,x/3\na,{row}\n")
+        (problem,) = find_cohort(path, CohortConfig()).problems
+        assert problem.subject == "a"
+        assert f"{path}: a has the same pair twice" in problem.message
+        assert "as scan-1 and as scan-3; keep it once" in problem.message
+
+
+def test_a_session_linked_twice_is_not_two_scans(tmp_path: Path) -> None:
+    for end in ("T1w.nii", "ce-gadolinium_T1w.nii"):
+        _touch(tmp_path, f"sub-1/ses-1/anat/sub-1_ses-1_{end}")
+        (tmp_path / "sub-1/ses-2/anat").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"sub-1/ses-2/anat/sub-1_ses-2_{end}").symlink_to(tmp_path / f"sub-1/ses-1/anat/sub-1_ses-1_{end}")
+    (problem,) = find_cohort(tmp_path, T1W).problems
+    assert "as ses-1 and as ses-2" in problem.message
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

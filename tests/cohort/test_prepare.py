@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from study.cohort import describe
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.geometry import as_slices
 from trainables.errors import UserError
@@ -145,6 +146,10 @@ def test_a_subjects_scans_stay_in_one_split(tmp_path: Path, make_bids) -> None:
     (root / "pairs.csv").write_text("\n".join(lines))
     prepared = _prepare(root / "pairs.csv", tmp_path / "cache")
     assert [s.pseudonym for s in prepared.subjects] == [f"subject-00{n}-scan-{k}" for n in (1, 2, 3) for k in (1, 2)]
+    assert prepared.scans == {f"subject-00{n}-scan-{k}": f"subject-00{n}" for n in (1, 2, 3) for k in (1, 2)}
+    described = describe(prepared)
+    assert (described["num_subjects"], described["num_scans"]) == (3, 6)
+    assert described["splits"] == {"train": 1, "validation": 1, "test": 1}
     splits = [subject.split for subject in prepared.subjects]
     assert splits[::2] == splits[1::2]
     assert sorted(splits[::2]) == ["test", "train", "validation"]
@@ -154,6 +159,20 @@ def test_identifiers_only_when_asked_for(tmp_path: Path, make_bids) -> None:
     root = make_bids(tmp_path / "bids")
     named = _prepare(root, tmp_path / "cache", pseudonyms=False)
     assert [subject.pseudonym for subject in named.subjects] == ["sub-01", "sub-02", "sub-03", "sub-04"]
+    assert named.scans == {}
+
+
+def test_without_pseudonyms_two_names_must_not_become_one(tmp_path: Path, make_bids) -> None:
+    """Scores go by these names, so two subjects would become one."""
+    root = make_bids(tmp_path / "bids")
+    lines = ["subject,source,target,mask"]
+    for name, subject in zip(("sub-01", "sub-02", "sub-03", "sub-04"), ("a b", "a_b", "c", "d"), strict=True):
+        ends = ",".join(f"{name}/anat/{name}_{end}.nii.gz" for end in (EARLY, DELAYED, "label-brain_mask"))
+        lines.append(f"{subject},{ends}")
+    (root / "pairs.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="two would be called a_b; rename one"):
+        _prepare(root / "pairs.csv", tmp_path / "cache", pseudonyms=False)
+    assert _prepare(root / "pairs.csv", tmp_path / "cache").scans == {}
     kept = b"".join(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())
     assert b"sub-0" not in kept
     assert os.fsencode(root) not in kept

@@ -54,6 +54,8 @@ class FakeStudy:
     report: dict[str, Any] = field(default_factory=dict)
     name: str = "Early to delayed enhancement"
     subject_name: Callable[[int], str] = lambda i: f"test-{i + 1:02d}"
+    scans: dict[str, str] | None = None
+    """Whose each scan is; None as in journals written before they said so."""
     devices: Sequence[str] = ("Imaginary CPU", "Imaginary CPU")
     seconds: float = 240.0
     objective: str = "psnr"
@@ -147,6 +149,7 @@ class _Writer:
             "goal": "min" if study.objective == "rmse" else "max",
             "terms": list(study.terms),
             "arms": arms,
+            **({} if study.scans is None else {"scans": study.scans}),
         }
 
     # --- one trial ------------------------------------------------------------------------------------------------

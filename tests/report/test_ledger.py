@@ -82,7 +82,7 @@ def test_a_trial_is_one_row_with_the_kept_model_and_summed_costs(lost_and_found:
 def test_subjects_are_long_form(lost_and_found: Path) -> None:
     write_ledger(load_state(lost_and_found), lost_and_found)
     first = rows(lost_and_found / "subjects.csv")[0]
-    expected = {"trial": "k", "arm": "tuned", "seed": "3", "subject": "s1", "split": "test"}
+    expected = {"trial": "k", "arm": "tuned", "seed": "3", "subject": "s1", "scan": "", "split": "test"}
     assert first == expected | {"region": "mask", "metric": "psnr", "value": "30.0"}
 
 

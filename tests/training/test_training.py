@@ -2,8 +2,10 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -106,6 +108,19 @@ def test_it_learns_and_keeps_the_best_validated_model(cohort, tmp_path):
     trained.finish(tmp_path)
     kept = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in trained._best.items())
+
+
+def test_on_validation_each_subject_weighs_equally(cohort):
+    """Two scans of one subject and one of another: the mean of the first two, and the third, not a mean of three."""
+    splits = ("train", "test", "train", "validation", "validation", "validation")
+    scans = [replace(s, split=split) for s, split in zip(cohort.subjects, splits, strict=True)]
+    several = [replace(s, scan_of="subject-003") if s.pseudonym[-1] in "34" else s for s in scans]
+    alone = run(training(replace(cohort, subjects=tuple(scans))), epochs=1)
+    each = [scores["mask"]["psnr"] for scores in alone._scores("validation").values()]
+    assert alone.validate()["psnr"] == np.mean(each)
+    averaged = run(training(replace(cohort, subjects=tuple(several))), epochs=1).validate()["psnr"]
+    assert averaged == pytest.approx((np.mean(each[:2]) + each[2]) / 2)
+    assert averaged != pytest.approx(np.mean(each), abs=1e-3)
 
 
 def test_what_a_finished_training_leaves_behind(cohort, tmp_path):

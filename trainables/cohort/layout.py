@@ -8,7 +8,7 @@ from typing import Any
 from trainables.cohort.bids import find_bids
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.manifest import find_manifest
-from trainables.cohort.subjects import Cohort
+from trainables.cohort.subjects import Cohort, given_twice
 from trainables.errors import UserError
 
 
@@ -20,10 +20,13 @@ def find_cohort(path: Path, config: CohortConfig) -> Cohort:
     """
     path = Path(path)
     if path.is_dir():
-        return replace(find_bids(path, config), **_describe(path))
-    if path.is_file():
-        return replace(find_manifest(path), **_describe(path.parent))
-    raise UserError(f"{path}: no such cohort; give a BIDS folder or a CSV manifest with subject,source,target")
+        cohort = find_bids(path, config)
+    elif path.is_file():
+        cohort = find_manifest(path)
+    else:
+        raise UserError(f"{path}: no such cohort; give a BIDS folder or a CSV manifest with subject,source,target")
+    problems = (*cohort.problems, *given_twice(cohort.subjects, path))
+    return replace(cohort, problems=problems, **_describe(cohort.root))
 
 
 def _describe(root: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ and whenever this process dies. Splits and pseudonyms are not part of it, so a n
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,19 +62,37 @@ def prepare(cohort: Cohort, config: CohortConfig, cache: Path, *, progress: Prog
 
 
 def pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[Subject, str]:
-    """What each scan is called outside the cohort's folder: numbered in the order of ids."""
-    ids = sorted({subject.id for subject in cohort.subjects})
-    number = {name: index for index, name in enumerate(ids, 1)}
-    scans: dict[str, int] = {}
+    """What each scan is called outside the cohort's folder: numbered in the order of ids.
+
+    Raises:
+        UserError: without pseudonyms two scans or subjects would have one name.
+    """
+    subjects = subject_pseudonyms(cohort, config)
+    scans: Counter[str] = Counter()
     names: dict[Subject, str] = {}
     for subject in cohort.subjects:
-        scans[subject.id] = scans.get(subject.id, 0) + 1
+        scans[subject.id] += 1
         if config.pseudonyms:
             scan = f"-scan-{scans[subject.id]}" if subject.scan else ""
-            names[subject] = f"subject-{number[subject.id]:03d}{scan}"
+            names[subject] = f"{subjects[subject.id]}{scan}"
         else:
-            names[subject] = subject.label.replace(" ", "_")
+            names[subject] = _plain_name(subject.label)
+    for found in (subjects, names):
+        if twice := [name for name, count in Counter(found.values()).items() if count > 1]:
+            raise UserError(f"{cohort.root}: two would be called {twice[0]}; rename one, or use pseudonyms: true")
     return names
+
+
+def subject_pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[str, str]:
+    """What each subject is called outside the cohort's folder, by its id."""
+    ids = sorted({subject.id for subject in cohort.subjects})
+    if config.pseudonyms:
+        return {name: f"subject-{number:03d}" for number, name in enumerate(ids, 1)}
+    return {name: _plain_name(name) for name in ids}
+
+
+def _plain_name(name: str) -> str:
+    return name.replace(" ", "_")
 
 
 def _read_headers(subject: Subject) -> None:
@@ -85,7 +104,7 @@ def _open(
     folder: Path, subjects: Sequence[Subject], splits: dict[str, str], cohort: Cohort, config: CohortConfig
 ) -> PreparedCohort:
     records = json.loads((folder / RECORDS).read_text())
-    names = pseudonyms(cohort, config)
+    names, of_subjects = pseudonyms(cohort, config), subject_pseudonyms(cohort, config)
     prepared = []
     start = 0
     for subject, record in zip(subjects, records, strict=True):
@@ -93,7 +112,12 @@ def _open(
         stop = start + geometry.size[0]
         prepared.append(
             PreparedSubject(
-                pseudonym=names[subject], split=splits[subject.id], start=start, stop=stop, geometry=geometry
+                pseudonym=names[subject],
+                split=splits[subject.id],
+                start=start,
+                stop=stop,
+                geometry=geometry,
+                scan_of=of_subjects[subject.id] if subject.scan else None,
             )
         )
         start = stop

@@ -17,6 +17,8 @@ class PreparedSubject:
     start: int
     stop: int
     geometry: Geometry
+    scan_of: str | None = None
+    """Pseudonym of the subject, where it has several scans."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,11 @@ class PreparedCohort:
     def split(self, name: str) -> tuple[PreparedSubject, ...]:
         """The subjects of `train`, `validation` or `test`."""
         return tuple(subject for subject in self.subjects if subject.split == name)
+
+    @property
+    def scans(self) -> dict[str, str]:
+        """Scan -> subject (pseudonyms), of subjects with several scans; the only scan of a subject has its name."""
+        return {scan.pseudonym: scan.scan_of for scan in self.subjects if scan.scan_of is not None}
 
     def with_neighbours(self, rows: np.ndarray) -> np.ndarray:
         """The rows of these slices and their neighbours, (len(rows), 1 + 2 * neighbours).

@@ -148,8 +148,8 @@ def draw_subjects(findings: Findings) -> Drawing | None:
         name="subjects",
         title="Subject by subject",
         caption=(
-            f"{candidate} less {reference} of every test subject (seeds averaged), sorted; above 0 {candidate} is "
-            "better. Line: the mean. Shaded: the margin."
+            f"{candidate} less {reference} of every test subject ({findings.evidence.averaged} averaged), sorted; "
+            f"above 0 {candidate} is better. Line: the mean. Shaded: the margin."
         ),
         alt=f"Dot plots of differences by test subject. Better with {candidate}: {', '.join(better)} subjects.",
     )

@@ -26,13 +26,14 @@ PAGE_INCHES, WIDEST_CELL_INCHES, GAP_INCHES, TITLE_INCHES, FOOT_INCHES = 9.6, 1.
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """One slice of every test subject, as kept with the checkpoints."""
+    """One slice of every test scan, as kept with the checkpoints."""
 
     subjects: Sequence[str]
+    """Of each scan its subject."""
     reference: Mapping[str, Images]
-    """`source`, `target`, `mask`, `lesion`: (subjects, H, W)."""
+    """`source`, `target`, `mask`, `lesion`: (scans, H, W)."""
     predictions: Mapping[str, Images]
-    """arm -> (subjects, H, W), of its first judged run."""
+    """arm -> (scans, H, W), of its first judged run."""
 
 
 def load_samples(evidence: Evidence, directory: Path) -> Samples | None:
@@ -41,7 +42,8 @@ def load_samples(evidence: Evidence, directory: Path) -> Samples | None:
     reference = _read(folder, folder / "reference.safetensors")
     if reference is None:
         return None
-    tensors, subjects = reference
+    tensors, scans = reference
+    subjects = [evidence.state.subject_of(scan) for scan in scans]
     predictions = {}
     for arm in evidence.arms.values():
         for trial in arm.judged:
@@ -53,7 +55,7 @@ def load_samples(evidence: Evidence, directory: Path) -> Samples | None:
 
 
 def _read(folder: Path, path: Path) -> tuple[dict[str, Images], list[str]] | None:
-    """Tensors and subjects of a safetensors file; None for one that is missing, damaged or outside the folder."""
+    """Tensors and scans of a safetensors file; None for one that is missing, damaged or outside the folder."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -128,13 +130,14 @@ def _draw_subject(evidence: Evidence, samples: Samples, rank: str, subject: str)
     if evidence.goal == "min":
         which = {"best": "the lowest", "worst": "the highest"}.get(rank, which)
     ranking = _ranking_arm(evidence, samples)
+    first = ", the first of its scans" if samples.subjects.count(subject) > 1 else ""
     return finish(
         figure,
         simulated=evidence.simulated,
         name=f"images_{rank}",
         title=f"{rank.capitalize()} test subject",
         caption=(
-            f"Shown is {clean(subject)}: its {quantity.label} of {clean(ranking.name)} is {which} of all test "
+            f"Shown is {clean(subject)}{first}: its {quantity.label} of {clean(ranking.name)} is {which} of all test "
             "subjects. "
             f"Above, images in one window{outlined}; below, absolute errors in one scale (that of the arms)."
         ),
