@@ -160,19 +160,95 @@ def test_participants(tmp_path: Path) -> None:
     [
         ("participant_id\tsplit\nsub-1\ttrain\nsub-2\tval\n", "sub-2 has split 'val'; use train, validation or test"),
         ("participant_id\tsplit\nsub-1\ttrain\nsub-2\tn/a\n", "sub-2 has no split while others have"),
-        ("participant_id\tsplit\nsub-1\ttrain\n", "sub-2 has no split while others have"),
-        ("participant_id\tsplit\nsub-1\ttrain\nsub-1\ttest\n", "sub-1 has two rows"),
-        ("participant_id\tsplt\nsub-1\ttrain\n", "unknown column 'splt'; did you mean 'split'"),
+        ("participant_id\tsplit\nsub-1\ttrain\n", "no row for sub-2; its rows are sub-1; write"),
+        ("participant_id\tsplit\nsub-1\ttrain\nsub-1\ttest\n", "sub-1 has rows that differ in split: test and train"),
+        ("participant_id\tgroup\nsub-1\ta\nsub-1\tb\n", "sub-1 has rows that differ in group: a and b"),
+        ("participant_id\tsplt\nsub-1\ttrain\n", "'splt' looks like a split"),
+        ("participant_id\tSplit\nsub-1\ttrain\nsub-2\ttest\n", "'Split' looks like a split, .* rename it to 'split'"),
+        ("participant_id\tML_split\nsub-1\t1\nsub-2\t2\n", "'ML_split' looks like a split"),
+        ("participant_id\tset\nsub-1\tTraining\nsub-2\tTest\n", "'set' looks like a split"),
+        ("participant_id\tset\nsub-1\ttrain\nsub-2\n\nJos\xe9\ttest\n", "'set' looks like a split"),
         ("subject\tsplit\nsub-1\ttrain\n", "lacks the column 'participant_id'"),
         ("participant_id\tsplit\nsub-1\n", "line 2 has 1 cells, the header 2"),
-        ("", "the table is empty"),
+        ("participant_id\tname\tsplit\nsub-1\tJos\xe9\ttrain\n", "not UTF-8"),
+        ("participant_id\tsplit\n", "has a header and no rows"),
     ],
 )
 def test_participants_that_cannot_be_followed(tmp_path: Path, text: str, message: str) -> None:
-    (_tree(tmp_path) / "participants.tsv").write_text(text)
+    (_tree(tmp_path) / "participants.tsv").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=message) as raised:
         find_cohort(tmp_path, T1W)
     assert "participants.tsv" in str(raised.value)
+
+
+@pytest.mark.parametrize("column", ["split", "group"])
+@pytest.mark.parametrize("number", [*(f"{form}{{}}" for form in ("sub-0", "SUB-", "Sub-", "sub_", "sub- ", "0", "s"))])
+def test_who_is_who_is_never_guessed(tmp_path: Path, column: str, number: str) -> None:
+    """Rows of other ids than the folders' would be dropped, and the split drawn anew: test subjects in training."""
+    table = _tree(tmp_path, 4) / "participants.tsv"
+    values = ("train", "validation", "test", "test") if column == "split" else ("a", "a", "b", "b")
+    for others in (4, 1):  # none of the folders' ids, and all but one
+        ids = [number.format(n) if n <= others else f"sub-{n}" for n in range(1, 5)]
+        table.write_text(
+            f"participant_id\t{column}\n" + "".join(f"{i}\t{v}\n" for i, v in zip(ids, values, strict=True))
+        )
+        with pytest.raises(UserError, match=r"no row for .*rows without a folder") as raised:
+            find_cohort(tmp_path, T1W)
+        for name in [f"sub-{n}" for n in range(1, others + 1)] + ids[:others]:
+            assert name in str(raised.value)
+        assert str(table) in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_ids_of_a_large_cohort_are_shown_in_part(tmp_path: Path) -> None:
+    table = _tree(tmp_path, 12) / "participants.tsv"
+    table.write_text("participant_id\tsplit\n" + "".join(f"sub-{n:03d}\ttrain\n" for n in range(1, 200)))
+    with pytest.raises(UserError, match=r"no row for sub-1, sub-10, .* and 7 more; rows .* sub-001, .* and 194 more"):
+        find_cohort(tmp_path, T1W)
+
+
+def test_a_row_a_session_is_fine_where_rows_agree(tmp_path: Path) -> None:
+    table = _tree(tmp_path) / "participants.tsv"
+    rows = "sub-1\t1\ttrain\tA\nsub-1\t2\ttrain\tA\nsub-2\t1\ttest\t\nsub-2\t2\ttest\t\n"
+    table.write_text("participant_id\tsession\tsplit\tgroup\n" + rows)
+    one, two = find_cohort(tmp_path, T1W).subjects
+    assert (one.split, one.group, two.split, two.group) == ("train", "A", "test", None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"participant_id\tsession\nsub-1\t1\nsub-1\t2\n",
+        b"participant_id\tage\nsub-1\nsub-2\t1\t2\n",
+        b"participant_id\tname\nsub-1\tJos\xe9\n",
+        b"participant_id\tGroup\nsub-1\tA\n",
+        b"participant_id\tGroup\tgroups\nsub-1\tA\tB\n",
+        b"id\tage\tage\nsub-001\t1\t2\n",
+        b"participant_id\tsplit\tgroup\nsub-001\tn/a\t\nsub-001\t\t\n",
+        'participant_id\tname\nsub-1\t"x\n'.encode("utf-16"),
+        b"participant_id\n",
+        b"",
+    ],
+)
+def test_a_table_is_read_strictly_only_for_what_is_used(tmp_path: Path, content: bytes) -> None:
+    (_tree(tmp_path) / "participants.tsv").write_bytes(content)
+    assert [(s.id, s.split, s.group) for s in find_cohort(tmp_path, T1W).subjects] == [
+        ("sub-1", None, None),
+        ("sub-2", None, None),
+    ]
+
+
+def test_a_split_column_in_utf_16_is_not_overlooked(tmp_path: Path) -> None:
+    text = "participant_id\tsplit\nsub-1\ttrain\nsub-2\ttest\n"
+    (_tree(tmp_path) / "participants.tsv").write_text(text, encoding="utf-16")
+    with pytest.raises(UserError, match="not UTF-8"):
+        find_cohort(tmp_path, T1W)
+
+
+def test_a_table_that_is_a_broken_link_is_not_an_absent_one(tmp_path: Path) -> None:
+    (_tree(tmp_path) / "participants.tsv").symlink_to("annex/none")
+    with pytest.raises(UserError, match=r"participants\.tsv: cannot be read"):
+        find_cohort(tmp_path, T1W)
 
 
 def test_description(tmp_path: Path) -> None:
@@ -248,7 +324,9 @@ def test_a_session_linked_twice_is_not_two_scans(tmp_path: Path) -> None:
         (b"subject,source\na,b\n", "lacks the column 'target'"),
         (b"file,what\na,b\n", "lacks the column 'subject'; its header is file, what"),
         (b"subject,source,target,target\na,b,c,d\n", "column 'target' occurs twice"),
-        (b"subject,source,target,spilt\na,b,c,train\n", "did you mean 'split'"),
+        (b"subject,source,target,spilt\na,b,c,train\n", "'spilt' looks like a split"),
+        (b"subject,source,target,set\na,b,c,train\nd,e,f,test\n", "'set' looks like a split"),
+        (b"subject,source,target,Mask\na,b,c,d\n", "did you mean 'mask'"),
         (b"subject,source,target\na,b\n", "line 2 has 2 cells, the header 3"),
         (b"subject,source,target\na,b,c,d\n", "line 2 has 4 cells, the header 3"),
         (b"subject,source,target\na,,c\n", "pair 1 lacks its subject, source or target"),

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.problems import Problem
 from trainables.cohort.subjects import Cohort, Subject
-from trainables.cohort.tables import check_split, read_table, require_columns
+from trainables.cohort.tables import check_split, peek, read_table, refuse_other_split, require_columns
 from trainables.errors import UserError
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -65,7 +65,8 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
         "mask": _Name.parse(config.mask_pattern),
         "lesion": _Name.parse(config.lesion_pattern),
     }
-    participants = _participants(root)
+    table = root / "participants.tsv"
+    participants = _participants(table)
     subjects: list[Subject] = []
     problems: list[Problem] = []
     for name in sorted(files):
@@ -86,13 +87,11 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
     if not subjects:
         example = f"; for instance, {problems[0].message}" if problems else ""
         raise UserError(_nothing_found(root, config, files) + example)
+    _check_ids(table, participants, {subject.id for subject in subjects}, files)
     with_split = [subject for subject in subjects if subject.split]
     if with_split and len(with_split) < len(subjects):
         lacking = next(subject.id for subject in subjects if not subject.split)
-        raise UserError(
-            f"{root / 'participants.tsv'}: {lacking} has no split while others have; fill the column "
-            f"for all, or drop it"
-        )
+        raise UserError(f"{table}: {lacking} has no split while others have; fill the column for all, or drop it")
     return Cohort(root=root, subjects=tuple(subjects), problems=tuple(problems))
 
 
@@ -194,20 +193,50 @@ def _nothing_found(root: Path, config: CohortConfig, files: dict[str, list[_File
     return f"{root}: no sub-* folder with NIfTI files; looked for {looked}; there is {there}"
 
 
-def _participants(root: Path) -> dict[str, dict[str, str]]:
-    """Rows of participants.tsv by participant_id (`sub-` added where missing); empty without the file."""
-    path = root / "participants.tsv"
-    if not path.exists():
+def _participants(path: Path) -> dict[str, dict[str, str]]:
+    """`split` and `group` of each participant_id (`sub-` added where missing); empty where the table gives neither.
+
+    Raises:
+        UserError: the table gives a split or groups, and cannot be followed.
+    """
+    if not os.path.lexists(path):
+        return {}
+    columns = peek(path)
+    refuse_other_split(path, columns)
+    used = [name for name in ("split", "group") if name in columns]
+    if not used:
         return {}
     rows = read_table(path)
-    if rows:
-        require_columns(path, rows, ("participant_id",), ("participant_id", "split", "group"))
+    require_columns(path, rows, ("participant_id",), ("participant_id",))
     participants: dict[str, dict[str, str]] = {}
     for row in rows:
-        name = row["participant_id"]
-        name = name if name.startswith("sub-") else f"sub-{name}"
-        if name in participants:
-            raise UserError(f"{path}: {name} has two rows; keep one")
+        written = row["participant_id"]
+        name = written if written.startswith("sub-") else f"sub-{written}"
         check_split(path, name, row.get("split", ""))
-        participants[name] = row
-    return participants
+        known = participants.setdefault(name, {"participant_id": written})
+        for column in used:
+            values = sorted({known.get(column, ""), row[column]} - {""})
+            if len(values) > 1:
+                raise UserError(
+                    f"{path}: {name} has rows that differ in {column}: {' and '.join(values)}; make them agree"
+                )
+            known[column] = "".join(values)
+    given = any(row[column] for row in participants.values() for column in used)
+    return participants if given else {}
+
+
+def _check_ids(path: Path, participants: dict[str, dict[str, str]], found: set[str], folders: Iterable[str]) -> None:
+    """Refuses a table that lacks a subject: its split, or whose sibling it is, would be lost unseen."""
+    lacking = sorted(found - participants.keys())
+    if not participants or not lacking:
+        return
+    others = sorted(participants[name]["participant_id"] for name in participants.keys() - set(folders))
+    rows = f"rows without a folder are {_some(others)}" if others else f"its rows are {_some(sorted(participants))}"
+    raise UserError(
+        f"{path}: no row for {_some(lacking)}; {rows}; write the folders' names into participant_id, or drop the "
+        f"columns split and group"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

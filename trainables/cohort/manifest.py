@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from trainables.cohort.subjects import Cohort, Subject
-from trainables.cohort.tables import check_split, read_table, require_columns
+from trainables.cohort.tables import check_split, read_table, refuse_other_split, require_columns
 from trainables.errors import UserError
 
 COLUMNS = ("subject", "source", "target", "mask", "lesion", "split", "group")
@@ -17,6 +17,8 @@ def find_manifest(path: Path) -> Cohort:
         UserError: a column is missing or looks misspelt, or a row cannot be followed.
     """
     rows = read_table(path)
+    if rows:
+        refuse_other_split(path, {column: [row[column] for row in rows] for column in rows[0]})
     require_columns(path, rows, COLUMNS[:3], COLUMNS)
     subjects: list[Subject] = []
     counts = Counter(row["subject"] for row in rows)

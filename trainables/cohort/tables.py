@@ -3,12 +3,15 @@
 import csv
 import difflib
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trainables.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 _MISSING = ("", "n/a", "N/A")
+_TO_LEARN = {"train", "training"}
+_TO_JUDGE = {"val", "valid", "validation", "dev", "test", "testing"}
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -45,6 +48,44 @@ def read_table(path: Path) -> list[dict[str, str]]:
         cells = (cell.strip() for cell in row)
         rows.append(dict(zip(header, ("" if cell in _MISSING else cell for cell in cells), strict=True)))
     return rows
+
+
+def peek(path: Path) -> dict[str, list[str]]:
+    """Column -> cells of a table as far as it can be read, however it is written: to see whether it is of use at all.
+
+    Raises:
+        UserError: the file cannot be opened.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace").replace("\0", "")  # NUL: as in UTF-16
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return {}
+    delimiter = max("\t,;", key=lines[0].count)
+    header, *rows = ([cell.strip(' "') for cell in line.split(delimiter)] for line in lines)
+    return {
+        name: ["" if row[index] in _MISSING else row[index] for row in rows if index < len(row)]
+        for index, name in enumerate(header)
+    }
+
+
+def refuse_other_split(path: Path, columns: Mapping[str, Iterable[str]]) -> None:
+    """Refuses a table that seems to give a split in a column that is not called so: it would be drawn anew.
+
+    A name is like it (`Split`, `splt`, `ml_split`), or the cells are: some say train, others test or validation.
+    """
+    if "split" in columns:
+        return
+    for column, cells in columns.items():
+        name, values = column.lower(), {cell.lower() for cell in cells}
+        is_called_so = "split" in name or bool(difflib.get_close_matches(name, ["split"], n=1, cutoff=0.75))
+        if is_called_so or (values & _TO_LEARN and values & _TO_JUDGE):
+            raise UserError(
+                f"{path}: column {column!r} looks like a split, which would not be followed; rename it to 'split' with "
+                f"{', '.join(SPLITS)} in it, or drop it to have a split drawn"
+            )
 
 
 def require_columns(path: Path, rows: list[dict[str, str]], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
