@@ -30,7 +30,11 @@ def obtain(config: CohortSection, cache: Path, *, say: Callable[[str], None] = l
     path = config.path
     if path is None:
         path = simulate(config, cache, say=say)
-    return prepare(find_cohort(path.absolute(), config.prepare), config.prepare, cache / "prepared")
+    found = find_cohort(path.absolute(), config.prepare)
+    if found.left_out:
+        names = ", ".join(one.subject for one in found.left_out)
+        say(f"No pair in {names}: left out (`cov-study cohort check {path}` says what they hold)")
+    return prepare(found, config.prepare, cache / "prepared")
 
 
 def describe(cohort: PreparedCohort) -> dict[str, Any]:

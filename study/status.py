@@ -82,14 +82,21 @@ def show_check(path: Path, config: CohortConfig, *, as_json: bool = False, sheet
     if sheet is not None:
         contact_sheet(report, sheet)
     if as_json:
-        problems = [{"subject": p.subject, "problem": p.message} for p in report.problems]
-        print(json.dumps({"problems": problems, "summary": report.summary, "subjects": list(report.rows)}, indent=2))
+        found: dict[str, Any] = {
+            "problems": [{"subject": p.subject, "problem": p.message} for p in report.problems],
+            "left_out": [{"folder": p.subject, "what": p.message} for p in report.left_out],
+        }
+        print(json.dumps(found | {"summary": report.summary, "subjects": list(report.rows)}, indent=2))
         return report.ok
     console = make_console()
     if report.problems:
         rows = [(problem.subject or "(all)", problem.message) for problem in report.problems]
         title = f"{len(rows)} problem(s)"
         console.print(make_table(title, ("subject", "problem"), rows, words=("problem",)))
+    if report.left_out:
+        rows = [(one.subject, one.message) for one in report.left_out]
+        title = f"{len(rows)} folder(s) without a pair, left out"
+        console.print(make_table(title, ("folder", "what"), rows, words=("what",)))
     for name, value in report.summary.items():
         console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False)
     if sheet is not None:

@@ -1,7 +1,6 @@
 """Finds pairs in a BIDS tree by the ends of file names: entities in any order, and a suffix."""
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from trainables.cohort.config import CohortConfig
 from trainables.cohort.problems import Problem
 from trainables.cohort.subjects import Cohort, Subject
 from trainables.cohort.tables import check_split, peek, read_table, refuse_other_split, require_columns
+from trainables.cohort.tree import NIFTI, walk
 from trainables.errors import UserError
 
-_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _FREE = ("ses", "run")
 
 
@@ -28,7 +27,7 @@ class _Name:
 
     @classmethod
     def parse(cls, stem: str) -> "_Name":
-        *parts, suffix = _NIFTI.sub("", stem).strip("_ ").split("_")
+        *parts, suffix = NIFTI.sub("", stem).strip("_ ").split("_")
         pairs = (part.partition("-") for part in parts)
         return cls({key: value for key, _, value in pairs}, suffix)
 
@@ -53,12 +52,15 @@ class _File:
 
 
 def find_bids(root: Path, config: CohortConfig) -> Cohort:
-    """Finds the pairs of a BIDS tree, also among its derivatives; `participants.tsv` may give splits and groups.
+    """Finds the pairs of a BIDS tree, along links, also among its derivatives.
+
+    `participants.tsv` may give splits and groups.
 
     Raises:
         UserError: nothing fits, or participants.tsv cannot be followed.
     """
-    files = _by_subject(root)
+    problems: list[Problem] = []
+    files = _by_subject(root, problems)
     patterns = {
         "source": _Name.parse(config.source_pattern),
         "target": _Name.parse(config.target_pattern),
@@ -68,7 +70,6 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
     table = root / "participants.tsv"
     participants = _participants(table)
     subjects: list[Subject] = []
-    problems: list[Problem] = []
     for name in sorted(files):
         row = participants.get(name, {})
         try:
@@ -92,16 +93,21 @@ def find_bids(root: Path, config: CohortConfig) -> Cohort:
     if with_split and len(with_split) < len(subjects):
         lacking = next(subject.id for subject in subjects if not subject.split)
         raise UserError(f"{table}: {lacking} has no split while others have; fill the column for all, or drop it")
-    return Cohort(root=root, subjects=tuple(subjects), problems=tuple(problems))
+    named = {one.id for one in subjects} | {problem.subject for problem in problems}
+    left_out = tuple(_left_out(root, files, named))
+    return Cohort(root=root, subjects=tuple(subjects), problems=tuple(problems), left_out=left_out)
 
 
 def find_sources(root: Path, config: CohortConfig) -> list[tuple[Path, Path | None]]:
     """The sources of a BIDS tree, whether or not they have targets, each with its mask if there is one.
 
     Raises:
-        UserError: nothing fits, or two files can be the same image.
+        UserError: nothing fits, a link leads nowhere, or two files can be the same image.
     """
-    files = _by_subject(root)
+    broken: list[Problem] = []
+    files = _by_subject(root, broken)
+    if broken:
+        raise UserError(broken[0].message)
     patterns = {"source": _Name.parse(config.source_pattern), "mask": _Name.parse(config.mask_pattern)}
     found = [
         (roles["source"], roles.get("mask"))
@@ -113,27 +119,40 @@ def find_sources(root: Path, config: CohortConfig) -> list[tuple[Path, Path | No
     return found
 
 
-def _by_subject(root: Path) -> dict[str, list[_File]]:
+def _by_subject(root: Path, broken: list[Problem]) -> dict[str, list[_File]]:
+    """The images of each subject, which their names tell; links that lead nowhere go to `broken`."""
     files: dict[str, list[_File]] = defaultdict(list)
-    for file in _walk(root):
-        files[f"sub-{file.name.entities['sub']}"].append(file)
+    for path in walk(root, broken):
+        name = _Name.parse(path.name)
+        if name.entities.get("sub"):
+            files[f"sub-{name.entities['sub']}"].append(_File(path, name))
     return files
 
 
-def _walk(root: Path) -> Iterator[_File]:
-    """Images of the subjects: the tree's own first, then those of its derivatives."""
-    for top in (root, *sorted((root / "derivatives").glob("*"))):
-        for folder in sorted(top.glob("sub-*")):
-            for where, folders, names in os.walk(folder, onerror=_refuse_folder):
-                folders.sort()
-                for name in sorted(names):
-                    parsed = _Name.parse(name)
-                    if _NIFTI.search(name) and name.startswith("sub-") and parsed.entities.get("sub"):
-                        yield _File(Path(where) / name, parsed)
+def _left_out(root: Path, files: dict[str, list[_File]], named: set[str]) -> Iterator[Problem]:
+    """What looks like a subject in the tree and is not among those that are named, with what it holds."""
+    for entry in sorted(root.iterdir()):
+        if entry.name in named or not entry.name.lower().startswith("sub"):
+            continue
+        if entry.is_dir() and not entry.name.startswith("sub-"):
+            message = "is not called sub-<id>, and was not looked into"
+        elif entry.is_dir():
+            held = _ends(files.get(entry.name, []))
+            message = f"holds no pair, but {held}" if held else "holds no image named sub-*.nii[.gz]"
+        elif NIFTI.search(entry.name):
+            message = "lies in no subject's folder"
+        else:
+            continue
+        yield Problem(subject=entry.name, message=message)
 
 
-def _refuse_folder(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions") from error
+def _ends(files: Iterable[_File]) -> str:
+    """The commonest ends of names, with how many have each; '' without files."""
+    ends = Counter(
+        "_".join([*(f"{k}-{v}" for k, v in f.name.entities.items() if k not in ("sub", *_FREE)), f.name.suffix])
+        for f in files
+    )
+    return ", ".join(f"{end} ({count})" for end, count in ends.most_common(6))
 
 
 def _pair(
@@ -177,13 +196,7 @@ def _pair(
 
 def _nothing_found(root: Path, config: CohortConfig, files: dict[str, list[_File]]) -> str:
     looked = f"sub-*_{config.source_pattern}.nii[.gz] and sub-*_{config.target_pattern}.nii[.gz]"
-    ends = Counter(
-        "_".join([*(f"{k}-{v}" for k, v in f.name.entities.items() if k not in ("sub", *_FREE)), f.name.suffix])
-        for group in files.values()
-        for f in group
-    )
-    if ends:
-        there = ", ".join(f"{end} ({count})" for end, count in ends.most_common(6))
+    if there := _ends(file for group in files.values() for file in group):
         hint = "set source_pattern and target_pattern"
         return f"{root}: no pair found; looked for {looked}; there are {there}: {hint}"
     tables = sorted(entry.name for entry in root.glob("*.[ct]sv") if entry.name != "participants.tsv")

@@ -46,6 +46,8 @@ class CohortReport:
 
     problems: tuple[Problem, ...]
     """Everything that keeps the cohort from being used; the subject is '' where it is about the whole."""
+    left_out: tuple[Problem, ...]
+    """Folders without a pair, and what they hold; they keep nobody from using the others."""
     summary: dict[str, Any]
     """Counts, shapes, voxel sizes, intensities and splits; JSON."""
     rows: tuple[dict[str, Any], ...]
@@ -99,6 +101,7 @@ def check(path: Path, config: CohortConfig, *, progress: Progress | None = None)
     )
     return CohortReport(
         problems=tuple(sorted(problems, key=lambda problem: problem.subject)),
+        left_out=cohort.left_out,
         summary=_summary(cohort, rows, splits, problems),
         rows=rows,
         thumbnails={names[one.subject]: one.thumbnail for one in inspections if one.thumbnail},

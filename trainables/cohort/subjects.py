@@ -51,5 +51,7 @@ class Cohort:
     root: Path
     subjects: tuple[Subject, ...]
     problems: tuple[Problem, ...] = ()
+    left_out: tuple[Problem, ...] = ()
+    """What looks like a subject's folder and has no pair, with what it holds: nothing that hinders."""
     name: str = ""
     simulated: bool = False
