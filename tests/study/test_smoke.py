@@ -197,3 +197,29 @@ def test_real_scanner_files_go_all_the_way_through(tmp_path, door):
     for name in ("journal.jsonl", "subjects.csv", "report/index.html", "report/summary.json"):
         text = (tmp_path / "real" / name).read_text()
         assert "ms07" not in text.replace(str(cohort), ""), name
+
+
+@pytest.mark.slow
+def test_scans_of_one_subject_are_one_subject_all_the_way_through(tmp_path):
+    """Four patients of three scans each, two of them tested: N is 2, not 6."""
+    simulated = cov_study("cohort", "simulate", "images", "--subjects", "12", "--resolution", "8", folder=tmp_path)
+    assert simulated.returncode == 0, simulated.stderr
+    lines = ["subject,source,target,mask,split"]
+    for number in range(12):
+        stem = f"images/sub-{number + 1:03d}/anat/sub-{number + 1:03d}"
+        files = ",".join(
+            f"{stem}_{end}.nii.gz"
+            for end in ("acq-early_ce-gadobutrol_T1w", "acq-delayed_ce-gadobutrol_T1w", "label-brain_mask")
+        )
+        lines.append(f"patient {number // 3},{files},{('train', 'validation', 'test', 'test')[number // 3]}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    done = cov_study("run", "--preset", "smoke", "--cohort", "pairs.csv", "--out", "scans", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    state, summary = load_state(tmp_path / "scans"), json.loads((tmp_path / "scans/report/summary.json").read_text())
+    assert state.info["scans"] == {f"subject-00{s}-scan-{k}": f"subject-00{s}" for s in range(1, 5) for k in (1, 2, 3)}
+    assert state.info["cohort"]["splits"] == {"train": 1, "validation": 1, "test": 2}
+    assert {metric["n"] for metric in summary["noninferiority"].values()} == {2}
+    assert (summary["num_test_subjects"], summary["num_test_scans"]) == (2, 6)
+    scored = [(row["subject"], row["scan"]) for row in rows(tmp_path / "scans" / "subjects.csv")]
+    assert len(set(scored)) == 6
+    assert "2 test subjects (6 scans)" in (tmp_path / "scans/report/index.html").read_text()
