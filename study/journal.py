@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from study.state import Attempt, Search, StudyState, Trial
+from study.state import Attempt, Driver, Search, StudyState, Trial
 from trainables.errors import UserError, did_you_mean
 
 SCHEMA_VERSION = 1
@@ -205,7 +205,9 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "driver_started":
             state.finished = False
             _close_running(state, "lost")
+            state.drivers.append(_driver(state, event))
         case "baseline":
+            _mark_work(state)
             state.baselines[event["name"]] = event["scores"]
         case "scale":
             state.scale = event["losses"]
@@ -217,6 +219,7 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "attempt_started":
             trial = state.trials[event["trial"]]
             trial.state = "running"
+            _mark_work(state)
             trial.attempts.append(
                 Attempt(number=event["attempt"], started=event["started"], share=event["share"], ended=now)
             )
@@ -250,6 +253,18 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             _close_running(state, "lost")
         case "finished":
             state.finished = True
+
+
+def _driver(state: StudyState, event: dict[str, Any]) -> Driver:
+    """Who began to run the study. Of the first an earlier version told in the event `study`."""
+    told = event if state.drivers else state.info | event
+    fields: dict[str, Any] = {name: told.get(name) for name in ("versions", "hardware", "git_revision", "code")}
+    return Driver(**fields)
+
+
+def _mark_work(state: StudyState) -> None:
+    if state.drivers:  # a rehearsal has none
+        state.drivers[-1].worked = True
 
 
 def _measured(attempt: Attempt, event: dict[str, Any]) -> None:

@@ -99,12 +99,28 @@ class Search:
 
 
 @dataclass(kw_only=True)
+class Driver:
+    """One life of the process that runs the study. What a journal of an earlier version does not tell is None."""
+
+    versions: dict[str, str] | None = None
+    """Of Python and of packages, by name."""
+    hardware: dict[str, Any] | None = None
+    git_revision: str | None = None
+    code: dict[str, Any] | None = None
+    """`root` and `digests` of this project's packages, see `study.environment`."""
+    worked: bool = False
+    """Whether anything was measured under it: a driver that finds nothing left to do only writes the report."""
+
+
+@dataclass(kw_only=True)
 class StudyState:
     """Everything a journal tells."""
 
     info: dict[str, Any] = field(default_factory=dict)
     """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `goals`,
     `parts`, `terms`, `arms`."""
+    drivers: list[Driver] = field(default_factory=list)
+    """In the order in which they came."""
     trials: dict[str, Trial] = field(default_factory=dict)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)
