@@ -11,12 +11,12 @@ import yaml
 
 from study.cohort import describe, obtain, save_reference
 from study.config import StudyConfig, validate
-from study.environment import git_revision, hardware, versions
+from study.environment import code_in_use, git_revision, hardware, versions
 from study.journal import Journal, apply
-from study.parts import changed_parts, check_parts, foreign_parts, goals_of, origins
+from study.parts import changed_parts, check_parts, goals_of, origins
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials
+from study.runner import check_cpus, check_nodes, check_storage, cluster, run_trials
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
@@ -72,7 +72,7 @@ def _go(
     address: str | None,
     progress: Progress,
 ) -> StudyState:
-    directory = directory.absolute()
+    directory, code = directory.absolute(), code_in_use()
     with without_collector():
         check_parts(config)
     if address is None:
@@ -82,11 +82,18 @@ def _go(
         with cluster(config, address) as resources, mirrored(journal, tracking, directory, progress):
             if address is not None:
                 check_storage(directory)
-                check_nodes(config.module_path, foreign_parts(config))
+                check_nodes(code, config.module_path, origins(config))
             state = journal.replay() if journal.path.exists() else StudyState()
             journal.listeners.append(partial(apply, state))
             try:
-                _begin(config, directory, journal, state, cohort, resources, tracking)
+                surroundings = {
+                    "versions": versions(),
+                    "hardware": hardware(resources.offered),
+                    "git_revision": git_revision(),
+                    "code": code,
+                }
+                _begin(config, directory, journal, state, cohort, surroundings, tracking)
+                journal.append("driver_started", pid=os.getpid(), workers=resources.workers, **surroundings)
                 plan = make_plan(config, directory, state.goals)
 
                 def tick() -> None:
@@ -142,10 +149,10 @@ def _begin(
     journal: Journal,
     state: StudyState,
     cohort: PreparedCohort,
-    resources: Resources,
+    surroundings: Mapping[str, Any],
     tracking: TrackingSettings | None,
 ) -> None:
-    """Writes what the study is, once; then that a driver has begun.
+    """Writes what the study is, once, and what changed since it began.
 
     Raises:
         UserError: the study was begun with other images.
@@ -164,9 +171,7 @@ def _begin(
             "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
             "seeds": {"search": config.seed, "judged": list(config.seeds)},
             "cohort": description,
-            "versions": versions(),
-            "hardware": hardware(resources.offered),
-            "git_revision": git_revision(),
+            **surroundings,
         }
         tracked = tracking and {"uri": tracking.masked_uri, "experiment": tracking.experiment}
         _write_yaml(directory / "study.yaml", info | {"tracking": tracked})
@@ -180,7 +185,6 @@ def _begin(
     note = changed_parts(state.info.get("parts") or {}, origins(config))
     if note and note not in state.notes and not state.finished:
         journal.append("note", text=note)
-    journal.append("driver_started", pid=os.getpid(), workers=resources.workers)
 
 
 @contextmanager
