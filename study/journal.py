@@ -165,6 +165,14 @@ def load_state(directory: Path) -> StudyState:
     return replay(read_events(directory / "journal.jsonl"))
 
 
+def begun_state(directory: Path) -> StudyState:
+    """The same of a study that has begun. Raises UserError if its journal is empty."""
+    state = load_state(directory)
+    if not state.info:
+        raise UserError(f"{directory}: its journal is empty; remove the folder and start again with `cov-study run`.")
+    return state
+
+
 def is_written(directory: Path) -> bool:
     """Whether a process runs the study in this folder right now."""
     try:
@@ -206,6 +214,7 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             state.finished = False
             _close_running(state, "lost")
             state.drivers.append(_driver(state, event))
+            state.take_up(event.get("taken_up", {}))
         case "baseline":
             _mark_work(state)
             state.baselines[event["name"]] = event["scores"]

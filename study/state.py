@@ -139,6 +139,15 @@ class StudyState:
         """The metrics that are measured, and which way is better: `max` or `min`."""
         return self.info.get("goals") or GOALS
 
+    def take_up(self, values: Mapping[str, Any]) -> None:
+        """A driver goes on with other values of these keys (`resources.workers`) of the configuration."""
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            node = self.info["config"]
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[last] = value
+
     def of_arm(self, arm: str) -> list[Trial]:
         """Trials of an arm in the order in which they were handed out."""
         return [trial for trial in self.trials.values() if trial.arm == arm]
