@@ -286,7 +286,19 @@ def report(directory: Directory) -> None:
     from study.run import finish
 
     finish(directory.absolute())
+    _say_edits(directory)
     _say_verdict(directory)
+
+
+def _say_edits(directory: Path) -> bool:
+    """Says what was edited in `study.yaml` and does not count. True if anything was."""
+    from study.journal import load_state
+    from study.settled import edits_left
+
+    lines = edits_left(directory, load_state(directory))
+    for line in lines:
+        print(line, file=sys.stderr)
+    return bool(lines)
 
 
 @app.command(epilog="Example: `cov-study compare runs/demo runs/other --out comparison`")
@@ -303,8 +315,12 @@ def compare(
 @app.command(epilog="Example: `cov-study sync runs/demo`")
 def sync(directory: Directory) -> None:
     """Replay the journal into MLflow; what is there already is not written twice."""
+    from study.journal import begun_state
+    from study.settled import write_study
     from study.tracking import sync as replay
 
+    if _say_edits(directory):
+        write_study(directory, begun_state(directory).info)  # what is attached is the study's own
     counts = replay(directory.absolute(), _tracking())
     print(", ".join(f"{count} {what}" for what, count in counts.items()))
 

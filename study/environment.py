@@ -1,13 +1,20 @@
-"""What a study ran on: versions, hardware, git revision. Written down once, printed in the report."""
+"""What a study ran on: versions, hardware, code. Written down by every driver, printed in the report."""
 
 import os
 import platform
 import subprocess
-from importlib import metadata
+from collections.abc import Iterable, Mapping
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from trainables.errors import UserError
+from trainables.extensions import extend_path
+from trainables.proof import check_code, source_digest
+
 PACKAGES = ("cov-study", "torch", "monai", "torchjd", "ray", "optuna", "mlflow", "numpy", "scipy", "nibabel")
+
+OWN_PACKAGES = ("study", "search_spaces", "trainables")
 
 
 def versions() -> dict[str, str]:
@@ -36,6 +43,31 @@ def hardware(resources: dict[str, float]) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "cluster": {k: v for k, v in sorted(resources.items()) if k in ("CPU", "GPU")},
     }
+
+
+def code_in_use() -> dict[str, Any]:
+    """`root`, the folder (or zip file) that holds this project's packages, and `digests`, by package.
+
+    Raises:
+        UserError: they lie in several folders: another checkout hides a part of this one.
+    """
+    roots = {name: Path(str(import_module(name).__file__)).parent.parent for name in OWN_PACKAGES}
+    if len(set(roots.values())) > 1:
+        found = ", ".join(f"`{name}` from {root}" for name, root in roots.items())
+        raise UserError(
+            f"cov-study's packages come from several folders: {found}; start it elsewhere, or mend PYTHONPATH."
+        )
+    return {"root": str(roots["study"]), "digests": {name: source_digest(name) for name in OWN_PACKAGES}}
+
+
+def other_code(code: Mapping[str, Any], module_path: Iterable[str], parts: Mapping[str, str | None]) -> str | None:
+    """On a node: in what its code differs from the driver's `code_in_use` and parts; None if in nothing."""
+    extend_path(module_path)
+    try:
+        check_code(**code, parts=parts)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def git_revision() -> str | None:

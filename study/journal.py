@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from study.state import Attempt, Search, StudyState, Trial
+from study.state import Attempt, Driver, Search, StudyState, Trial
 from trainables.by_subject import by_subject
 from trainables.errors import UserError, did_you_mean
 
@@ -166,6 +166,14 @@ def load_state(directory: Path) -> StudyState:
     return replay(read_events(directory / "journal.jsonl"))
 
 
+def begun_state(directory: Path) -> StudyState:
+    """The same of a study that has begun. Raises UserError if its journal is empty."""
+    state = load_state(directory)
+    if not state.info:
+        raise UserError(f"{directory}: its journal is empty; remove the folder and start again with `cov-study run`.")
+    return state
+
+
 def is_written(directory: Path) -> bool:
     """Whether a process runs the study in this folder right now."""
     try:
@@ -206,7 +214,10 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "driver_started":
             state.finished = False
             _close_running(state, "lost")
+            state.drivers.append(_driver(state, event))
+            state.take_up(event.get("taken_up", {}))
         case "baseline":
+            _mark_work(state)
             state.baseline_scans[event["name"]] = event["scores"]
             state.baselines[event["name"]] = by_subject(event["scores"], state.subject_of)
         case "scale":
@@ -219,6 +230,7 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "attempt_started":
             trial = state.trials[event["trial"]]
             trial.state = "running"
+            _mark_work(state)
             trial.attempts.append(
                 Attempt(number=event["attempt"], started=event["started"], share=event["share"], ended=now)
             )
@@ -254,6 +266,18 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             _close_running(state, "lost")
         case "finished":
             state.finished = True
+
+
+def _driver(state: StudyState, event: dict[str, Any]) -> Driver:
+    """Who began to run the study. Of the first an earlier version told in the event `study`."""
+    told = event if state.drivers else state.info | event
+    fields: dict[str, Any] = {name: told.get(name) for name in ("versions", "hardware", "git_revision", "code")}
+    return Driver(**fields)
+
+
+def _mark_work(state: StudyState) -> None:
+    if state.drivers:  # a rehearsal has none
+        state.drivers[-1].worked = True
 
 
 def _measured(attempt: Attempt, event: dict[str, Any]) -> None:

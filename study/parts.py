@@ -6,7 +6,7 @@ from functools import partial
 
 from study.config import STRATEGIES, StudyConfig
 from trainables.errors import UserError
-from trainables.extensions import Kind, extend_path, find, origin, refuse_clashes
+from trainables.extensions import Kind, extend_path, origin, refuse_clashes
 from trainables.goals import GOALS, Goal
 
 Foreign = list[tuple[Kind, str]]
@@ -77,17 +77,6 @@ def changed_parts(recorded: Mapping[str, str | None], found: Mapping[str, str | 
     """What a report must say where a study went on with other code than it was begun with; None where it did not."""
     changed = [f"{part} ({recorded.get(part)}, then {now})" for part, now in found.items() if recorded.get(part) != now]
     return f"Went on with other code than it was begun with: {', '.join(changed)}." if changed else None
-
-
-def missing_part(module_path: Iterable[str], foreign: Foreign) -> str | None:
-    """On a node: what keeps it from finding the parts; None if nothing does."""
-    extend_path(module_path)
-    try:
-        for kind, name in foreign:
-            find(kind, name, {})
-    except UserError as error:
-        return str(error)
-    return None
 
 
 def _builtin() -> Mapping[Kind, Iterable[str]]:

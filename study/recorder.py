@@ -47,6 +47,7 @@ class Recorder(tune.Callback, tune.Stopper):
         directory: the study's folder.
         share: share of a device that a trial holds.
         max_retries: how often a trial whose process died is tried again.
+        digest: of the code that trials must have been trained with, see `trainables.proof`.
         take_back: told the key of a trial that is to be handed out again.
         interrupted: set when a person or the system asks the study to stop.
         tick: called about ten times a second.
@@ -61,6 +62,7 @@ class Recorder(tune.Callback, tune.Stopper):
         *,
         share: float,
         max_retries: int,
+        digest: str,
         take_back: Callable[[str], None],
         interrupted: threading.Event,
         tick: Callable[[], None],
@@ -68,11 +70,12 @@ class Recorder(tune.Callback, tune.Stopper):
     ) -> None:
         self._journal, self._state, self._plan = journal, state, plan
         self.directory, self._share = directory, share
-        self._max_retries, self._take_back = max_retries, take_back
+        self._max_retries, self._digest, self._take_back = max_retries, digest, take_back
         self._interrupted, self._tick, self._clock = interrupted, tick, clock
         self._outcomes: dict[str, dict[str, Any]] = {}
         self.stopped: str | None = None
-        """Why the study must stop, once the storage has failed: nothing is written or started any more."""
+        """Why the study must stop, once the storage has failed or a worker has other code: nothing is written or
+        started any more."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks for a restore that is never asked of it."""
@@ -94,7 +97,12 @@ class Recorder(tune.Callback, tune.Stopper):
 
     @_guarded
     def _result(self, result: dict[str, Any]) -> None:
-        key = result["key"]
+        key, outcome = result["key"], result["outcome"]
+        if "stop" in outcome:
+            self.stopped = outcome["stop"]
+        elif result.get("code") != self._digest:  # a worker whose code is so old that it does not compare
+            self.stopped = f"trial {key}: was trained with other code than the driver's, and is not written down"
+            return
         record = self._state.trials[key]
         attempt = record.attempts[-1].number
         heard_of = {m["epoch"] for m in record.measurements if m["attempt"] < attempt}
@@ -103,14 +111,11 @@ class Recorder(tune.Callback, tune.Stopper):
             if measurement["epoch"] not in heard_of:
                 self._journal.append("measurement", trial=key, attempt=attempt, device=result["device"], **measurement)
         self._set_scale(record.seed, result.get("initial_losses"))
-        outcome = result["outcome"]
         if outcome:
             self._outcomes[key] = outcome | {"cost": result.get("cost")}
         elif (epoch := self._plan.fallen_behind(self._state, key)) is not None:
             reason = f"behind the others after {epoch} epoch(s)"
             self._outcomes[key] = {"state": "pruned", "reason": reason, "cost": result.get("cost")}
-        if "stop" in outcome:
-            self.stopped = outcome["stop"]
 
     @_guarded
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from study.cohort import describe, obtain, save_reference
-from study.config import StudyConfig, validate
-from study.environment import git_revision, hardware, versions
-from study.journal import Journal, apply
-from study.parts import changed_parts, check_parts, foreign_parts, goals_of, origins
+from study.config import StudyConfig
+from study.environment import code_in_use, git_revision, hardware, versions
+from study.journal import Journal, apply, begun_state
+from study.parts import changed_parts, check_parts, goals_of, origins
 from study.plan import Objective, Plan
 from study.progress import Progress
-from study.runner import Resources, check_cpus, check_nodes, check_storage, cluster, run_trials
+from study.runner import check_cpus, check_nodes, check_storage, cluster, run_trials
+from study.settled import edits_left, settle, write_study
 from study.state import StudyState
 from study.stopping import StudyStopped, stop_signals
 from study.tracking_config import TrackingSettings
@@ -53,15 +53,15 @@ def run_study(
 def resume_study(
     directory: Path, *, tracking: TrackingSettings | None, address: str | None = None, progress: Progress
 ) -> StudyState:
-    """Goes on where a study stopped. Its configuration is the one in `study.yaml`."""
-    path = directory / "study.yaml"
+    """Goes on where a study stopped, with the configuration in its journal.
+
+    Raises:
+        UserError: there is no study, or `study.yaml` was edited so that its results would change.
+    """
     if not (directory / "journal.jsonl").exists():
         raise UserError(f"{directory}: no study here (no journal.jsonl). Start one: `cov-study run --out {directory}`.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"{path}: cannot be read; restore it, it holds the configuration to resume.") from None
-    return _go(validate(values, str(path)), directory, tracking=tracking, address=address, progress=progress)
+    config, taken_up = settle(directory, begun_state(directory), progress.say)
+    return _go(config, directory, tracking=tracking, address=address, progress=progress, taken_up=taken_up)
 
 
 def _go(
@@ -71,8 +71,10 @@ def _go(
     tracking: TrackingSettings | None,
     address: str | None,
     progress: Progress,
+    taken_up: Mapping[str, Any] = MappingProxyType({}),
 ) -> StudyState:
-    directory = directory.absolute()
+    directory, code = directory.absolute(), code_in_use()
+    tracked = None if tracking is None else {"uri": tracking.masked_uri, "experiment": tracking.experiment}
     with without_collector():
         check_parts(config)
     if address is None:
@@ -82,11 +84,25 @@ def _go(
         with cluster(config, address) as resources, mirrored(journal, tracking, directory, progress):
             if address is not None:
                 check_storage(directory)
-                check_nodes(config.module_path, foreign_parts(config))
+                check_nodes(code, config.module_path, origins(config))
             state = journal.replay() if journal.path.exists() else StudyState()
             journal.listeners.append(partial(apply, state))
             try:
-                _begin(config, directory, journal, state, cohort, resources, tracking)
+                surroundings = {
+                    "versions": versions(),
+                    "hardware": hardware(resources.offered),
+                    "git_revision": git_revision(),
+                    "code": code,
+                }
+                _begin(config, directory, journal, state, cohort, surroundings)
+                journal.append(
+                    "driver_started",
+                    pid=os.getpid(),
+                    workers=resources.workers,
+                    taken_up=dict(taken_up),
+                    **surroundings,
+                )
+                write_study(directory, state.info, tracked)
                 plan = make_plan(config, directory, state.goals)
 
                 def tick() -> None:
@@ -106,6 +122,9 @@ def _go(
                         interrupted=stop.asked,
                         tick=tick,
                     )
+                for line in edits_left(directory, state):
+                    progress.say(line)
+                write_study(directory, state.info, tracked)  # MLflow gets a copy
                 journal.append("finished")
             except OSError as error:  # the journal's disk is full, or has become read-only
                 raise StudyStopped(f"{error.filename or directory}: {error.strerror}") from error
@@ -142,10 +161,9 @@ def _begin(
     journal: Journal,
     state: StudyState,
     cohort: PreparedCohort,
-    resources: Resources,
-    tracking: TrackingSettings | None,
+    surroundings: Mapping[str, Any],
 ) -> None:
-    """Writes what the study is, once; then that a driver has begun.
+    """Writes what the study is, once, and what changed since it began.
 
     Raises:
         UserError: the study was begun with other images.
@@ -164,12 +182,8 @@ def _begin(
             "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
             "seeds": {"search": config.seed, "judged": list(config.seeds)},
             "cohort": description,
-            "versions": versions(),
-            "hardware": hardware(resources.offered),
-            "git_revision": git_revision(),
+            **surroundings,
         }
-        tracked = tracking and {"uri": tracking.masked_uri, "experiment": tracking.experiment}
-        _write_yaml(directory / "study.yaml", info | {"tracking": tracked})
         save_reference(cohort, directory / "checkpoints")
         # Which scan is whose stays out of study.yaml: MLflow gets that file, with names where there are no pseudonyms.
         journal.append("study", **info, scans=cohort.scans)
@@ -183,7 +197,6 @@ def _begin(
     note = changed_parts(state.info.get("parts") or {}, origins(config))
     if note and note not in state.notes and not state.finished:
         journal.append("note", text=note)
-    journal.append("driver_started", pid=os.getpid(), workers=resources.workers)
 
 
 @contextmanager
@@ -202,9 +215,3 @@ def mirrored(
         yield
     finally:
         mirror.close()
-
-
-def _write_yaml(path: Path, values: dict[str, Any]) -> None:
-    beside = path.with_suffix(".tmp")
-    beside.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(beside, path)

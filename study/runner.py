@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import shutil
+import site
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ResourcesConfig, StudyConfig
+from study.environment import code_in_use, other_code
 from study.journal import Journal
-from study.parts import Foreign, missing_part
+from study.parts import origins
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState
 from trainables.errors import UserError
@@ -90,7 +92,7 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         # Two seconds of waiting for Ray's servers: enough to import what follows.
         with without_collector(), ThreadPoolExecutor(1) as aside:
             imported = aside.submit(import_module, "ray.tune")
-            ray.init(**options)
+            ray.init(**options, job_config=_job_config())
         imported.result()
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--address {address}: cannot reach it" if address else "Ray: cannot start"
@@ -100,6 +102,26 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
         yield resources_of(config, ray.cluster_resources())
     finally:
         ray.shutdown()
+
+
+def _job_config() -> Any:
+    """What Ray tells its workers of this driver.
+
+    By default that is to import from the folder the command was started in first: a file there by the name of one of
+    our modules, or of a library's, would take its place. They are to import what the driver does.
+    """
+    from ray.job_config import JobConfig
+
+    root = code_in_use()["root"]
+    # What is installed a worker finds by itself; in front it would go before the standard library.
+    installed = root in (*site.getsitepackages(), site.getusersitepackages())
+
+    class OwnPath(JobConfig):  # type: ignore[misc]  # Ray has no types here
+        def _serialize(self) -> Any:
+            self._py_driver_sys_path = [] if installed else [root]
+            return super()._serialize()
+
+    return OwnPath()
 
 
 def check_cpus(wanted: ResourcesConfig, available: float | None = None) -> None:
@@ -162,6 +184,9 @@ def run_trials(
     from study.searcher import InOrder, PlanSearcher
     from trainables.synthesis import Synthesis
 
+    code = code_in_use()
+    # Workers import the ground floor alone: the floors above may be edited while a study runs.
+    proof = {"digests": {"trainables": code["digests"]["trainables"]}, "root": code["root"], "parts": origins(config)}
     settings = {
         "training": config.training.model_dump(mode="json"),
         "terms": list(config.terms),
@@ -171,6 +196,7 @@ def run_trials(
         "directory": str(directory),
         "share": resources.share,
         "num_threads": max(1, int(resources.cpus)),
+        "code": proof,
     }
     # By default Ray starts one process after another for a searcher of one's own.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers)
@@ -204,6 +230,7 @@ def run_trials(
             directory,
             share=resources.share,
             max_retries=config.resources.max_retries,
+            digest=code["digests"]["trainables"],
             take_back=searcher.take_back,
             interrupted=interrupted,
             tick=tick_and_fill,
@@ -246,18 +273,18 @@ def check_storage(directory: Path) -> None:
         meeting.check(_ask_nodes(lambda node: meet(str(directory), meeting.token, node)))
 
 
-def check_nodes(module_path: Iterable[Path], foreign: Foreign) -> None:
-    """Lets every node of the cluster find the parts that are not built in.
+def check_nodes(code: Mapping[str, Any], module_path: Iterable[Path], parts: Mapping[str, str | None]) -> None:
+    """Lets every node of the cluster compare its code, and the parts that are not built in, with the driver's.
 
     Raises:
-        UserError: one of them does not.
+        UserError: one of them has other code, or does not find a part.
     """
     folders = [str(folder) for folder in module_path]
-    for _, name, problem in _ask_nodes(lambda node: missing_part(folders, foreign)) if foreign else ():
+    for _, name, problem in _ask_nodes(lambda node: other_code(code, folders, parts)):
         if problem is not None:
             raise UserError(
-                f"node {name}: {problem.rstrip('.')}. Install the package on every node, or keep the file in a "
-                f"folder they share and name that in `module_path`."
+                f"node {name}: {problem.rstrip('.')}. Install the same packages on every node, and keep files of your "
+                f"own in a folder they share that `module_path` names."
             )
 
 

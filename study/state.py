@@ -105,12 +105,28 @@ class Search:
 
 
 @dataclass(kw_only=True)
+class Driver:
+    """One life of the process that runs the study. What a journal of an earlier version does not tell is None."""
+
+    versions: dict[str, str] | None = None
+    """Of Python and of packages, by name."""
+    hardware: dict[str, Any] | None = None
+    git_revision: str | None = None
+    code: dict[str, Any] | None = None
+    """`root` and `digests` of this project's packages, see `study.environment`."""
+    worked: bool = False
+    """Whether anything was measured under it: a driver that finds nothing left to do only writes the report."""
+
+
+@dataclass(kw_only=True)
 class StudyState:
     """Everything a journal tells."""
 
     info: dict[str, Any] = field(default_factory=dict)
     """`name`, `config` (resolved), `cohort`, `versions`, `hardware`, `git_revision`, `objective`, `goal`, `goals`,
     `parts`, `terms`, `arms`, `scans` (scan -> subject)."""
+    drivers: list[Driver] = field(default_factory=list)
+    """In the order in which they came."""
     trials: dict[str, Trial] = field(default_factory=dict)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)
@@ -138,6 +154,15 @@ class StudyState:
             return scans.get(scan, scan)
         match = _NAME_OF_SCAN.fullmatch(scan)
         return scan if match is None else match["pseudonym"] or match["id"]
+
+    def take_up(self, values: Mapping[str, Any]) -> None:
+        """A driver goes on with other values of these keys (`resources.workers`) of the configuration."""
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            node = self.info["config"]
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[last] = value
 
     def of_arm(self, arm: str) -> list[Trial]:
         """Trials of an arm in the order in which they were handed out."""

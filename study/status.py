@@ -6,12 +6,11 @@ from typing import Any
 
 from study.config import validate
 from study.console import make_console, make_table
-from study.journal import is_written, load_state
+from study.journal import begun_state, is_written
 from study.progress import arm_rows, arm_table, time_left
 from study.run import make_plan
 from study.units import duration
 from trainables.cohort.config import CohortConfig
-from trainables.errors import UserError
 
 SHOWN_FAILURES = 10
 
@@ -50,10 +49,8 @@ def study_status(directory: Path) -> dict[str, Any]:
             "updated": None,
         }
         return {"name": directory.absolute().name, "state": "preparing", **nothing}
-    state = load_state(directory)
-    if not state.info:
-        raise UserError(f"{directory}: its journal is empty; remove the folder and start again with `cov-study run`.")
-    plan = make_plan(validate(state.info["config"], str(directory / "study.yaml")), None, state.goals)
+    state = begun_state(directory)
+    plan = make_plan(validate(state.info["config"], str(directory / "journal.jsonl")), None, state.goals)
     rows = arm_rows(state, plan)
     running = sum(row["running"] for row in rows)
     workers = max(running, 1)

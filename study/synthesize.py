@@ -53,7 +53,7 @@ def synthesize(
     console = console or Console(file=sys.stderr, soft_wrap=True)
     state = load_state(directory)
     trial = choose_trial(state, directory, arm=arm, key=key)
-    config = validate(state.info["config"], str(directory / "study.yaml"))
+    config = validate(state.info["config"], str(directory / "journal.jsonl"))
     jobs = find_jobs(source, out, mask=mask, force=force, config=config.cohort.prepare)
     extend_path(config.module_path)  # the network may be one's own
     # Torch takes seconds to import; by now every name is known to be right.

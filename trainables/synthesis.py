@@ -5,10 +5,12 @@ import time
 TAKEN = time.time()  # as near as a worker comes to the moment Ray gave it its device: before the slow imports
 
 import errno  # noqa: E402
+import socket  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from trainables.lean import without_collector  # noqa: E402
+from trainables.proof import OtherCode, check_code, source_digest  # noqa: E402
 
 with without_collector():
     from ray import tune
@@ -26,7 +28,7 @@ class Synthesis(tune.Trainable):
 
     def setup(self, config: dict[str, Any], *, cohort: Any = None, settings: dict[str, Any] | None = None) -> None:
         """First trial of this actor. `cohort` comes from the object store; `settings` are the study's constants."""
-        self._cohort, self._settings = cohort, settings or {}
+        self._cohort, self._settings, self._proven = cohort, settings or {}, False
         self._begin(config["trial"], taken=TAKEN)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,6 +65,9 @@ class Synthesis(tune.Trainable):
         settings = self._settings
         ready_process(settings["num_threads"])
         extend_path(settings["module_path"])
+        if not self._proven:  # once a process: it does not import anew what changes later
+            check_code(**settings["code"])
+            self._proven = True
         device = training_device()
         reset_peak(device)
         self._directory = Path(settings["directory"]) / "checkpoints" / trial["key"]
@@ -99,6 +104,7 @@ class Synthesis(tune.Trainable):
             except Exception as error:
                 self._outcome = _failed(error)
         result: dict[str, Any] = {"key": self._trial["key"], "done": bool(self._outcome), "outcome": self._outcome}
+        result["code"] = source_digest("trainables")
         if self._training is not None:
             cost = vars(self._meter.cost())
             news = [measurement.as_dict() for measurement in self._training.measurements[self._num_reported :]]
@@ -128,9 +134,12 @@ class Synthesis(tune.Trainable):
 
 
 def _failed(error: Exception) -> dict[str, Any]:
-    """The outcome that an exception makes: the trial failed, or, where the storage did, the study must stop."""
+    """The outcome that an exception makes: the trial failed, or the study must stop, where the storage failed or this
+    process has other code than the driver."""
     if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
         return {"state": "lost", "stop": f"{error.filename or 'the study folder'}: {error.strerror}"}
+    if isinstance(error, OtherCode):
+        return {"state": "lost", "stop": f"node {socket.gethostname()}: {error}"}
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
         reason = f"out of memory: lower training.batch_size or the share of trials a device ({reason})"

@@ -12,6 +12,7 @@ from study.report.evidence import ArmEvidence, Evidence, mean
 from study.report.findings import Findings
 from study.report.quality import Comparison
 from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds
+from study.report.resumed import changes
 from study.report.text import clean
 from study.state import OPEN_STATES, Trial
 
@@ -63,6 +64,12 @@ def _devices(evidence: Evidence) -> Iterator[Caveat]:
     if len(devices) > 1:
         text = f"Trials ran on different devices ({enumerated(devices)}): a second is not a second."
         yield Caveat(key="mixed_hardware", text=text)
+    changed = [
+        f"{clean(name)} {clean(', then '.join(found))}" for name, found in changes(evidence.state.drivers).items()
+    ]
+    if changed:
+        text = f"The study was resumed on others than it began with, which may move numbers: {'; '.join(changed)}."
+        yield Caveat(key="resumed_on_others", text=text)
 
 
 def devices_of(trials: Iterable[Trial]) -> list[str]:

@@ -1,14 +1,17 @@
 """A study of parts from elsewhere, through the installed command and on Ray's workers."""
 
 import csv
+import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from study.config import load_config
-from study.parts import changed_parts, check_parts, missing_part
+from study.environment import other_code
+from study.parts import changed_parts, check_parts
 from tests.study.command import QUICK, cov_study
 from trainables.errors import UserError
 
@@ -115,13 +118,20 @@ def test_code_that_changed_between_two_starts_is_told_in_the_report():
     )
 
 
-def test_a_node_that_cannot_find_a_part_says_so(tmp_path):
+def test_a_node_that_cannot_find_a_part_says_so(tmp_path, monkeypatch):
     (tmp_path / "there.py").write_text("edges = len")
-    foreign = [("terms", "there:edges")]
-    assert missing_part([str(tmp_path)], foreign) is None
-    assert missing_part([], [("terms", "edges")]) == "unknown loss term 'edges'"
-    problem = missing_part([str(tmp_path)], [*foreign, ("weightings", "far_away:Weighting")])
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    code = {"root": "", "digests": {}}
+    assert other_code(code, [], {"terms/edges": None}) == "unknown loss term 'edges'"
+    known = {"terms/there:edges": f"there.py sha256:{hashlib.sha256(b'edges = len').hexdigest()[:12]}"}
+    assert other_code(code, [str(tmp_path)], known) is None
+    problem = other_code(code, [], known | {"weightings/far_away:Weighting": None})
     assert "weighting 'far_away:Weighting': there is no module 'far_away'" in problem
+    problem = other_code(code, [], {"terms/there:edges": "there.py sha256:another"})
+    assert (
+        problem == f"terms/there:edges is not the driver's: it is {known['terms/there:edges']}, "
+        "and was there.py sha256:another at the driver"
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class FakeStudy:
     scans: dict[str, str] | None = None
     """Whose each scan is; None as in journals written before they said so."""
     devices: Sequence[str] = ("Imaginary CPU", "Imaginary CPU")
+    resumed: Sequence[dict[str, Any]] = ()
+    """What each driver after the first tells of itself; the last of them runs all trials."""
     seconds: float = 240.0
     objective: str = "psnr"
     percentiles: tuple[float, float] = (0.5, 99.5)
@@ -108,6 +110,8 @@ class _Writer:
             yield START + 5, "baseline", {"name": name, "scores": self._scores(level, self.rng)}
         scale = dict(zip(study.terms, (0.11, 0.42, 0.06, 0.8, 0.2), strict=False))
         yield START + 6, "scale", {"losses": scale}
+        for told in study.resumed:
+            yield START + 7, "driver_started", {"pid": 2, **told}
         trials: list[Event] = []
         for arm in self._fixed() + list(study.automatic_arms):
             for seed in study.seeds:

@@ -111,6 +111,31 @@ def test_a_ratio_of_seconds_on_two_kinds_of_device_says_so_in_the_same_breath(sa
     assert ("mixed_hardware" in [caveat["key"] for caveat in verdict["caveats"]][:2]) is mixed
 
 
+OTHERS = {
+    "versions": {"python": "3.11.9", "torch": "2.14.0", "cov-study": "0.1.0"},
+    "hardware": {"cpu": "Another CPU", "gpu": None, "num_cpus": 8, "memory_bytes": 1},
+    "git_revision": "fedcba9876543210",
+    "code": {"root": "/there", "digests": {"trainables": "0123456789ab"}},
+}
+
+
+@pytest.mark.parametrize("resumed", [(OTHERS,), ({"versions": {"torch": "3"}}, OTHERS)], ids=["once", "idle between"])
+def test_a_study_resumed_on_other_versions_or_hardware_says_which(say: Say, resumed) -> None:
+    said = say(FakeStudy(**SMALL, resumed=resumed))
+    told = [caveat["text"] for caveat in said.summary["verdict"]["caveats"] if caveat["key"] == "resumed_on_others"]
+    assert told == [
+        "The study was resumed on others than it began with, which may move numbers: torch 2.13.0, then 2.14.0; "
+        "CPU Imaginary CPU, then Another CPU; git revision 0123456789abcdef, then fedcba9876543210."
+    ]
+    assert html.unescape(said.page).count(told[0]) == 1
+
+
+@pytest.mark.parametrize("resumed", [(), ({},), ({"versions": {"torch": "2.13.0"}},)], ids=["never", "old", "same"])
+def test_a_study_resumed_on_the_same_or_by_an_earlier_version_says_nothing(say: Say, resumed) -> None:
+    caveats = say(FakeStudy(**SMALL, resumed=resumed)).summary["verdict"]["caveats"]
+    assert "resumed_on_others" not in {caveat["key"] for caveat in caveats}
+
+
 def test_tuning_that_gained_nothing_leaves_no_margin(say: Say) -> None:
     # Only equal weights were tried, so tuned is equal again up to chance.
     said = say(FakeStudy(**(SMALL | {"num_trials": 1, "seed": 4})))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trainables.proof import source_digest
 from trainables.synthesis import Synthesis
 
 EPOCHS = 3
@@ -11,7 +12,7 @@ EPOCHS = 3
 def begin(cohort, tmp_path):
     """Sets up a trial in a new process: `begin(learning_rate=...)`."""
 
-    def begin(**training) -> Synthesis:
+    def begin(digest: str = source_digest("trainables"), **training) -> Synthesis:
         settings = {
             "training": {
                 "network": {"channels": [2, 4], "strides": [2]}, "epochs": EPOCHS, "steps_per_epoch": 1,
@@ -19,6 +20,7 @@ def begin(cohort, tmp_path):
             },
             "terms": ["l1", "l2"], "objective": "psnr", "metrics": [], "module_path": [],
             "directory": str(tmp_path), "share": 1.0, "num_threads": 1,
+            "code": {"digests": {"trainables": digest}, "root": "/driver", "parts": {}},
         }  # fmt: skip
         weighting = {"name": "equal"}
         trial = {
@@ -68,3 +70,13 @@ def test_a_training_whose_end_was_never_heard_of_is_not_trained_again(begin):
     last = again.step()
     assert last["measurements"] == []
     assert last["outcome"] == {"state": "complete"}
+
+
+def test_a_process_with_other_code_than_the_driver_trains_nothing_and_stops_the_study(begin, tmp_path):
+    result = begin(digest="0123456789ab").step()
+    assert "measurements" not in result
+    assert result["outcome"]["state"] == "lost"
+    assert "`trainables` is not the driver's: " in result["outcome"]["stop"]
+    assert "/driver had 0123456789ab" in result["outcome"]["stop"]
+    assert result["code"] == source_digest("trainables")
+    assert not (tmp_path / "checkpoints").exists()
