@@ -102,13 +102,16 @@ class LossWeighting(nn.Module, ABC):
 
         Raises:
             UserError: the losses are not K or not those of before; or one is negative and must not be. On a
-                GPU and in a compiled step, a negative loss is left out of the statistics, counted, and
-                reported by `check`.
+                GPU and in a compiled step, which must not look, the scalar and its gradients are NaN in
+                place of that, the statistics and weights stay as they are, and `check` says which loss it was.
         """
         values = self._vector(losses)
         if not self.training:
             return (self.weights.clone() * values).sum()
-        observed = self._observed(values.detach())
+        observed = self._averaged(values.detach()) if self.all_reduce else values.detach()
+        spoilt = None
+        if self.refuses_negative:
+            observed, spoilt = self._without_negative(observed)
         with torch.no_grad():
             weights = self.next_weights(observed)
             self.term_names.by_place = self.names is None
@@ -117,7 +120,8 @@ class LossWeighting(nn.Module, ABC):
             self.weights.copy_(weights)
             if torch.compiler.is_compiling():
                 weights = _kept(weights)
-        return self.combine(weights, values, observed)
+        total = self.combine(weights, values, observed)
+        return total if spoilt is None else torch.where(spoilt, torch.nan, 1.0) * total
 
     def check(self) -> None:
         """Raises UserError if a negative loss was seen that must not be. The host waits for the device."""
@@ -126,17 +130,14 @@ class LossWeighting(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"num_terms={self.num_terms}"
 
-    def _observed(self, losses: Tensor) -> Tensor:
-        """The detached losses (K,) as statistics see them: averaged over ranks; NaN where refused."""
-        if self.all_reduce:
-            losses = self._averaged(losses)
-        if not self.refuses_negative:
-            return losses
+    def _without_negative(self, losses: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The detached losses (K,) as statistics see them, NaN where refused, and whether (), if nobody could look."""
         negative = losses < -ROUNDING
         if losses.device.type == "cpu" and not torch.compiler.is_compiling():
             self._refuse(negative.numpy())
+            return losses.clamp(min=0), None
         self.num_negative += negative
-        return torch.where(negative, torch.nan, losses.clamp(min=0))
+        return torch.where(negative, torch.nan, losses.clamp(min=0)), negative.any()
 
     @staticmethod
     def _averaged(values: Tensor) -> Tensor:
