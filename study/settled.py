@@ -111,7 +111,10 @@ def write_study(directory: Path, info: Mapping[str, Any], tracking: Mapping[str,
     Which scan is whose stays out: MLflow gets the file, and it has names where there are no pseudonyms.
     """
     path = directory / "study.yaml"
-    values = {**{name: value for name, value in info.items() if name != "scans"}, "tracking": tracking or (_read(path) or {}).get("tracking")}
+    values = {
+        **{name: value for name, value in info.items() if name != "scans"},
+        "tracking": tracking or (_read(path) or {}).get("tracking"),
+    }
     beside = path.with_suffix(".tmp")
     beside.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
     os.replace(beside, path)

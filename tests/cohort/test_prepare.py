@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from study.cohort import describe
+from tests.waiting import wait_for
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.geometry import as_slices
 from trainables.errors import UserError
@@ -245,11 +246,7 @@ def test_two_processes_at_once(tmp_path: Path, make_bids) -> None:
 def test_killed_in_the_middle(tmp_path: Path, make_bids) -> None:
     root, cache = make_bids(tmp_path / "bids", num_subjects=12, shape=(48, 48, 48)), tmp_path / "cache"
     process = _start(root, cache)
-    deadline = time.monotonic() + 60
-    while not list(cache.glob(".preparing-*/source.npy")):
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_for(lambda: list(cache.glob(".preparing-*/source.npy")), process, "could not be killed", pause=0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (left,) = cache.iterdir()

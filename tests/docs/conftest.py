@@ -9,6 +9,7 @@ import pytest
 
 from tests.docs.tutorial import script, sources
 from tests.study.command import environment
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def tutorial(installed, tmp_path_factory) -> tuple[Path, str]:
         env=environment(home) | installed | {"HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return home / "my-study", done.stdout

@@ -22,6 +22,7 @@ from study.cli import app
 from tests.docs.blocks import PAGES, Command, commands, mentioned
 from tests.docs.tutorial import TUTORIAL
 from tests.study.command import cov_study
+from tests.waiting import PATIENCE_SECONDS
 
 SHOWN = [command for page in PAGES for command in commands(page)]
 FOLLOWED = {command.words for command in commands(TUTORIAL)}
@@ -124,7 +125,7 @@ def test_every_other_command_runs(command: Command, desk, monkeypatch):
 def answer_of(server: subprocess.Popen, url: str):
     """What the server answers, once it does."""
     while server.poll() is None:
-        with suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=30) as answer:
+        with suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
         time.sleep(0.2)
     raise AssertionError(f"the server ended with {server.returncode}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from trainables import extensions
 
 EXAMPLE = Path(__file__).parents[1] / "example_package"
@@ -19,7 +20,7 @@ def site(tmp_path_factory) -> Path:
     shutil.copytree(EXAMPLE, folder / "source")  # setuptools builds beside the sources
     offline = ["--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
     install = [sys.executable, "-m", "pip", "install", "-q", *offline, "--target", folder / "site", folder / "source"]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(install, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     return folder / "site"
 

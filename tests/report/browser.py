@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -79,7 +81,7 @@ class Browser:
         with suppress(OSError, EOFError):
             self.call("Browser.close")
         self._process.kill()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=PATIENCE_SECONDS)
         os.close(self._send)
         os.close(self._receive)
         shutil.rmtree(self._profile, ignore_errors=True)

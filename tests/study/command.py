@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import PATIENCE_SECONDS
+
 COMMAND = str(Path(sys.executable).with_name("cov-study"))
 QUICK = (
     "-o", "cohort.virtual.num_subjects=6", "-o", "cohort.virtual.num_train=3", "-o", "cohort.virtual.num_validation=1",
@@ -18,7 +20,7 @@ def environment(folder: Path) -> dict[str, str]:
     return clean | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
-def cov_study(*arguments: str, folder: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+def cov_study(*arguments: str, folder: Path, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
     """Runs `cov-study` in `folder` to its end."""
     return subprocess.run(
         [COMMAND, *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=timeout

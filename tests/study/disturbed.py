@@ -2,8 +2,6 @@
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import psutil
 
 from study.journal import JournalError, load_state, read_events
 from study.state import StudyState
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 QUIET = "tracking: {mirror: none}\n"  # MLflow has tests of its own
 ARMS = """{
@@ -47,14 +46,6 @@ def assert_same(folder: Path, undisturbed: StudyState) -> StudyState:
     completed = [event["trial"] for event in ended if event["state"] in ("complete", "pruned")]
     assert sorted(completed) == sorted(state.trials), "a trial came to its end twice, or never"
     return state
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
 
 
 def num_events(folder: Path, kind: str) -> int:
@@ -100,7 +91,7 @@ def kill_one(process: subprocess.Popen[str]) -> None:
 def stop(process: subprocess.Popen[str], number: signal.Signals, *, folder: Path) -> None:
     """Sends a signal that asks a study to stop, and sees it stop as it should: resumable, and saying how."""
     process.send_signal(number)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, err
     assert "Go on with: cov-study resume study" in err
     assert "Traceback" not in err

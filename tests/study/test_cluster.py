@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from study.config import PRESETS
 from study.journal import JournalError, load_state, read_events
 from study.state import StudyState
 from tests.study.command import COMMAND, environment
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -54,26 +55,20 @@ class Node:
                 [RAY, "start", "--block", "--node-ip-address", HOST, *arguments, *SMALL], env=loopback(folder),
                 cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        wait_for(lambda: "Ray runtime started" in self._log.read_text(), f"see {self._log}", self.process)
+        wait_for(
+            lambda: "Ray runtime started" in self._log.read_text(), self.process, "Ray does not start", log=self._log
+        )
 
     def stop(self) -> None:
         """Ends this node's processes and no others."""
         family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         self.process.terminate()
-        left = psutil.wait_procs(family, timeout=10)[1]
+        left = psutil.wait_procs(family, timeout=10)[1]  # no deadline: what is left is killed
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
-        psutil.wait_procs(left, timeout=10)
-
-
-def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, what
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+        psutil.wait_procs(left, timeout=PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def two_nodes(tmp_path_factory) -> Iterator[Addresses]:
         yield Addresses(f"{HOST}:{port}", f"http://{HOST}:{dashboard}")
 
 
-def run(*arguments: str, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: Path, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, *arguments], cwd=folder, env=loopback(folder), capture_output=True, text=True, timeout=timeout
     )
@@ -127,7 +122,7 @@ def test_a_ray_job_takes_the_working_directory_along(two_nodes, tmp_path):
     here.mkdir()
     (here / "mine.yaml").write_text((PRESETS / "smoke.yaml").read_text())
     arguments = ("launch", "job", "mine.yaml", "--address", two_nodes.dashboard, "--out", str(out))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     done = run(*arguments, folder=here)
     while "No available agent" in done.stderr and time.monotonic() < deadline:  # a cluster that has only just started
         done = run(*arguments, folder=here)
@@ -147,7 +142,7 @@ def test_a_node_that_goes_takes_no_trial_with_it(tmp_path, monkeypatch):
         cluster = Cluster(initialize_head=True, head_node_args=one | {"include_dashboard": False})
         stack.callback(cluster.shutdown)
         nodes = [cluster.add_node(**one) for _ in range(2)]
-        cluster.wait_for_nodes(timeout=60)
+        cluster.wait_for_nodes(timeout=PATIENCE_SECONDS)
         arguments = ("run", "--preset", "smoke", "--out", "study", "--address", cluster.address)
         arguments += ("-o", "training.epochs=10", "-o", "training.steps_per_epoch=60")
         process = subprocess.Popen(
@@ -160,13 +155,13 @@ def test_a_node_that_goes_takes_no_trial_with_it(tmp_path, monkeypatch):
             busy[:] = filter(trains, nodes)
             return num_measured(tmp_path) >= 2 and bool(busy)
 
-        wait_for(one_is_busy, "no node trains", process, seconds=120)
+        wait_for(one_is_busy, process, "no node trains")
         family += family_of(cluster.list_all_nodes())
         cluster.remove_node(busy[0], allow_graceful=False)
-        _, err = process.communicate(timeout=180)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
         family += family_of(cluster.list_all_nodes())
     assert process.returncode == 0, err
-    assert not psutil.wait_procs(family, timeout=30)[1], "orphan processes"
+    assert not psutil.wait_procs(family, timeout=PATIENCE_SECONDS)[1], "orphan processes"
     state = load_state(tmp_path / "study")
     assert_complete(state)
     lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]

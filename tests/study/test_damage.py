@@ -10,6 +10,7 @@ import pytest
 
 from tests.study.command import cov_study, start
 from tests.study.disturbed import RUN, assert_same, num_events, stop, wait_for
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
@@ -67,7 +68,7 @@ def test_a_full_disk_stops_the_study_and_it_goes_on_once_there_is_room(tmp_path,
     wait_for(lambda: num_events(tmp_path, "measurement") >= 3, process)
     filler = small_disk / "filler"
     fill(filler)
-    _, err = process.communicate(timeout=400)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1, err
     assert "No space left on device" in err
     assert "cov-study resume study" in err

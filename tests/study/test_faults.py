@@ -26,6 +26,7 @@ from tests.study.disturbed import (
     stop,
     wait_for,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
@@ -42,10 +43,7 @@ def killed() -> Iterator[list[psutil.Process]]:
     """
     family: list[psutil.Process] = []
     yield family
-    deadline = time.monotonic() + 120
-    while running(family) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert not running(family), "orphan processes"
+    wait_for(lambda: not running(family), what="orphan processes", pause=0.5)
 
 
 def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed, killed):
@@ -54,7 +52,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path, undisturbed, killed):
     for kill in range(NUM_KILLS + 1):
         process = start(*arguments, folder=tmp_path)
         if kill == NUM_KILLS:
-            _, err = process.communicate(timeout=400)
+            _, err = process.communicate(timeout=PATIENCE_SECONDS)
             assert process.returncode == 0, err
             break
         before = num_events(tmp_path, "driver_started")
@@ -88,7 +86,7 @@ def test_a_worker_that_dies_is_replaced_and_both_attempts_are_charged(tmp_path, 
     for number in (2, 9):
         wait_for(lambda number=number: num_events(tmp_path, "measurement") >= number, process)
         kill_one(process)
-    _, err = process.communicate(timeout=400)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, err
     state = assert_same(tmp_path, undisturbed)
     lost = [attempt for trial in state.trials.values() for attempt in trial.attempts if attempt.state == "lost"]
@@ -100,7 +98,7 @@ def test_a_worker_that_may_not_be_replaced_fails_its_trial_and_the_study_goes_on
     process = start(*RUN, "-o", "training.steps_per_epoch=150", "-o", "resources.max_retries=0", folder=tmp_path)
     wait_for(lambda: num_events(tmp_path, "measurement") >= 2, process)
     kill_one(process)
-    _, err = process.communicate(timeout=400)
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 3, err
     assert "1 trial(s) failed" in err
     state = load_state(tmp_path / "study")

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 
 from study.launch import Launch, fill, start
 from tests.study.command import cov_study
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from trainables.errors import UserError
 
 ODD = "a b'c"
@@ -155,12 +155,9 @@ def test_a_preemption_notice_reaches_the_study_alone_and_the_job_is_queued_again
     text = fill("slurm", launch(tmp_path)).replace(str(Path(sys.executable).parent), str(programs))
     environment = os.environ | {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2"}
     script = subprocess.Popen(["bash", "-c", text], env=environment)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "began").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for((tmp_path / "began").exists, script, pause=0.02)
     script.send_signal(signal.SIGUSR1)
-    assert script.wait(timeout=20) == 130
+    assert script.wait(timeout=PATIENCE_SECONDS) == 130
     assert (tmp_path / "noticed").exists()
     assert (tmp_path / "scontrol").read_text().splitlines()[-1] == "requeue 77"
     assert not list((tmp_path / ODD).glob(".driver*"))

@@ -186,9 +186,7 @@ def test_real_scanner_files_go_all_the_way_through(tmp_path, door):
                 f"{subject},{stem}_T1w.nii.gz,{stem}_ce-gadolinium_T1w.nii.gz,{stem}_label-brain_mask.nii.gz,{split}"
             )
         cohort.write_text("\n".join(lines))
-    done = cov_study(
-        "run", "--preset", "smoke", "--cohort", str(cohort), *options, "--out", "real", folder=tmp_path, timeout=300
-    )
+    done = cov_study("run", "--preset", "smoke", "--cohort", str(cohort), *options, "--out", "real", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     state = load_state(tmp_path / "real")
     assert state.info["cohort"]["splits"] == {"train": 1, "validation": 1, "test": 1}

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ import pytest
 from study.journal import Journal, read_events
 from study.tracking import Mirror, TrackingSettings, load_settings, sync
 from tests.report.fake_study import FakeStudy
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 VOLATILE = ("mirrored", "mlflow.parentRunId", "mlflow.note.content")
 """Tags that hold run ids, or tell how far a mirror has come."""
@@ -150,13 +150,13 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
-        for _ in range(600):
-            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                assert answer.status == 200
-                return self
-            assert self._process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
-            time.sleep(0.1)
-        raise AssertionError("the server does not answer")
+        wait_for(self._answers, self._process, "the server does not answer", log=self.folder / "server.log")
+        return self
+
+    def _answers(self) -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=PATIENCE_SECONDS) as answer:
+            return bool(answer.status == 200)
+        return False
 
     @property
     def pid(self) -> int:

@@ -5,13 +5,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.tracking.conftest import free_port
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 PASSWORD = "geheim-1234"
 
@@ -53,22 +53,22 @@ def postgresql(*options: str) -> Iterator[str]:
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **who)
         try:
-            yield _wait_for(f"postgresql://anna:{PASSWORD}@127.0.0.1:{port}/postgres", home / "log")
+            yield _answering(f"postgresql://anna:{PASSWORD}@127.0.0.1:{port}/postgres", server, home / "log")
         finally:
             server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
-            server.wait(30)
+            server.wait(PATIENCE_SECONDS)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _wait_for(uri: str, log: Path) -> str:
+def _answering(uri: str, server: subprocess.Popen[bytes], log: Path) -> str:
     import psycopg
 
-    for _ in range(100):
-        try:
+    def answers() -> bool:
+        with suppress(psycopg.OperationalError):
             psycopg.connect(uri).close()
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-        else:
-            return uri
-    raise AssertionError(log.read_text()[-2000:])
+            return True
+        return False
+
+    wait_for(answers, server, "the server does not answer", log=log)
+    return uri

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 @contextmanager
 def slowed(target: str, seconds: float) -> Iterator[str]:
@@ -22,7 +24,7 @@ def slowed(target: str, seconds: float) -> Iterator[str]:
             headers = {key: value for key, value in self.headers.items() if key.lower() in ("content-type", "accept")}
             request = urllib.request.Request(target + self.path, body, headers, method=self.command)
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                     status, content = answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 status, content = error.code, error.read()

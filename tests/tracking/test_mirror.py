@@ -19,6 +19,7 @@ from filelock import FileLock
 from study.journal import Journal, load_state
 from study.tracking import Mirror, TrackingSettings, load_settings, sync
 from tests.tracking.conftest import contents, free_port, replay_into
+from tests.waiting import PATIENCE_SECONDS
 from trainables.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_the_living_mirror_writes_what_a_sync_writes(
     said: list[str] = []
     mirror = Mirror(settings, tmp_path / "study", say=said.append, start_seconds=0)
     replay_into(tmp_path / "study", study, mirror=mirror, pause=lambda n: time.sleep(0.002))
-    mirror.close()
+    mirror.close(timeout=PATIENCE_SECONDS)
     assert contents(settings.uri) == expected
     assert said == []
     before = rows(settings)
@@ -111,12 +112,12 @@ def test_a_resumed_study_goes_on_in_its_runs(
     directory = tmp_path / "study"
     mirror = Mirror(settings, directory, start_seconds=0)
     replay_into(directory, study, mirror=mirror, stop=stop)
-    mirror.close()
+    mirror.close(timeout=PATIENCE_SECONDS)
     first = contents(settings.uri)
     assert "RUNNING" in {run["status"] for run in first.values()}
     again = Mirror(settings, directory, start_seconds=0)
     replay_into(directory, study, mirror=again, start=stop)
-    again.close()
+    again.close(timeout=PATIENCE_SECONDS)
     assert contents(settings.uri) == expected
 
 
@@ -162,13 +163,13 @@ def test_a_driver_that_starts_again_closes_what_the_dead_one_left(
     directory = tmp_path / "study"
     mirror = Mirror(settings, directory, start_seconds=0)
     replay_into(directory, study, mirror=mirror, stop=60)
-    mirror.close()
+    mirror.close(timeout=PATIENCE_SECONDS)
     lost = [trial.key for trial in load_state(directory).trials.values() if trial.state == "running"]
     again = Mirror(settings, directory, start_seconds=0)
     with Journal(directory / "journal.jsonl") as journal:
         journal.listeners.append(again)
         journal.append("driver_started", pid=2, workers=1)
-        again.close()
+        again.close(timeout=PATIENCE_SECONDS)
     states = {key.rpartition("/")[2]: run["status"] for key, run in contents(settings.uri).items()}
     assert [states[key] for key in lost] == ["KILLED"] * len(lost)
 
@@ -178,10 +179,10 @@ def test_the_listener_takes_microseconds(tmp_path: Path) -> None:
     event: dict[str, Any] = {"event": "heartbeat"}
     seconds = []
     for _ in range(2000):
-        start = time.perf_counter()
+        start = time.thread_time()  # a busy machine takes longer by the clock, not by this one
         mirror(event)
-        seconds.append(time.perf_counter() - start)
-    mirror.close(timeout=0)
+        seconds.append(time.thread_time() - start)
+    mirror.close(timeout=0)  # no deadline: it need not write the rest
     assert statistics.median(seconds) < 20e-6
 
 
@@ -189,7 +190,7 @@ def test_an_unreachable_server_is_said_once_and_nothing_is_raised(study: Path, t
     said: list[str] = []
     mirror = Mirror(unreachable(), tmp_path / "study", say=said.append, start_seconds=0)
     replay_into(tmp_path / "study", study, mirror=mirror, pause=lambda n: time.sleep(0.02))
-    mirror.close(timeout=20)
+    mirror.close(timeout=PATIENCE_SECONDS)
     assert len(said) == 2
     assert "connection refused" in said[0]
     assert "The study goes on" in said[0]
@@ -206,9 +207,8 @@ def test_close_does_not_wait_for_a_server_that_hangs(study: Path, tmp_path: Path
         said: list[str] = []
         mirror = Mirror(settings, tmp_path / "study", say=said.append, start_seconds=0)
         replay_into(tmp_path / "study", study, mirror=mirror)
-        start = time.monotonic()
-        mirror.close(timeout=1.0)
-        assert time.monotonic() - start < 3
+        mirror.close(timeout=1.0)  # no deadline: the limit is what is tested
+        assert mirror._thread.is_alive(), "it waited for an end that the server never brings about"
         assert "cov-study sync" in said[-1]
 
 
@@ -229,7 +229,7 @@ def test_without_a_mirror_nothing_is_started(tmp_path: Path) -> None:
     before = threading.active_count()
     mirror = Mirror(load_settings().model_copy(update={"mirror": "none"}), tmp_path)
     mirror({"event": "heartbeat"})
-    mirror.close()
+    mirror.close(timeout=PATIENCE_SECONDS)
     assert threading.active_count() == before
     assert not (tmp_path / "mlflow.db").exists()
 

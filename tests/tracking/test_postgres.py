@@ -9,6 +9,7 @@ import pytest
 from study.tracking import Mirror, load_settings, sync
 from tests.tracking.conftest import contents, replay_into, serving
 from tests.tracking.postgres import PASSWORD, binaries, postgresql
+from tests.waiting import PATIENCE_SECONDS
 from trainables.errors import UserError
 
 pytestmark = [
@@ -43,7 +44,7 @@ def test_the_living_mirror_and_the_team_server_on_the_same_database(
     said: list[str] = []
     mirror = Mirror(settings, tmp_path / "study", say=said.append, start_seconds=0)
     replay_into(tmp_path / "study", study, mirror=mirror)
-    mirror.close()
+    mirror.close(timeout=PATIENCE_SECONDS)
     assert said == []
     with serving(tmp_path, server=f"  store: {database}\n") as server:
         assert contents(server.uri, "living") == expected

@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import subprocess
 import sys
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import PATIENCE_SECONDS, wait_for
 from trainables.cohort import CohortConfig, find_cohort, prepare
 from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
 from trainables.cohort.virtual.bids import is_whole
@@ -156,10 +156,7 @@ def test_survives_being_killed(cohort: Path, tmp_path: Path) -> None:
     )
     mine = tmp_path / "mine"
     process = subprocess.Popen([sys.executable, "-c", script, mine, CONFIG.model_dump_json()])
-    deadline = time.monotonic() + 60
-    while not (mine / "sub-001").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for((mine / "sub-001").exists, process, pause=0.002)
     process.kill()
     process.wait()
     for folder in mine.glob("sub-*"):
@@ -194,7 +191,7 @@ def test_two_at_once_wait_for_each_other(cohort: Path, tmp_path: Path) -> None:
 
         with pytest.raises(KeyboardInterrupt):
             simulate_cohort(mine, CONFIG, num_workers=1, progress=interrupt)
-        waiting[0].result(timeout=120)
+        waiting[0].result(timeout=PATIENCE_SECONDS)
     assert _digests(mine) == _digests(cohort)
 
 

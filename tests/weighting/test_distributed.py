@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.waiting import PATIENCE_SECONDS
 from tests.weighting.streams import make, stream
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def test_two_ranks_stay_identical(tmp_path):
     command = [sys.executable, "-m", "tests.weighting.rank"]
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)], cwd=ROOT) for rank in (0, 1)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=PATIENCE_SECONDS) for rank in ranks] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for weights, others in zip(first["together"], second["together"], strict=True):
         assert torch.equal(weights, others)

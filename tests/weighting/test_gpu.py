@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.weighting.streams import SPECS, losses_of, make, name_of, stream
+from trainables.errors import UserError
 from trainables.losses import TERMS, LossTerms
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -33,6 +34,23 @@ def test_a_step_does_not_wait_and_weighs_as_on_the_cpu(spec):
         with waiting_is_an_error():
             weighting(losses_of(values, shared)).backward()
         assert torch.allclose(weighting.weights.cpu(), on_cpu.weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec["name"] != "geometric-mean"], ids=name_of)
+def test_a_negative_loss_spoils_the_total_without_waiting(spec):
+    weighting, shared = make(spec)
+    if not weighting.refuses_negative:
+        return
+    weighting.cuda()
+    shared.data = shared.data.cuda()
+    losses = torch.tensor([1.0, 1.0, -0.5, 1.0]).cuda()
+    with waiting_is_an_error():
+        total = weighting(losses_of(losses, shared))
+        total.backward()
+    assert total.isnan()
+    assert shared.grad.isnan().all()
+    with pytest.raises(UserError, match="loss number 2 is negative"):
+        weighting.check()
 
 
 def test_the_terms_do_not_wait():

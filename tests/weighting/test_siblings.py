@@ -6,9 +6,10 @@ from math import exp
 import pytest
 import torch
 from torch import nn
+from torchjd import scalarization
 
 from trainables.errors import UserError
-from trainables.weighting import make_weighting
+from trainables.weighting import ScalarizerWeighting, make_weighting
 
 
 def train(weighting, *losses):
@@ -169,3 +170,10 @@ class TestGradNorm:
         weighting = make_weighting({"name": "gradnorm"}, 2)
         with pytest.raises(UserError, match=r"call attach\(network\) before training"):
             weighting(torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("name", ["DWA", "UW", "IMTLL"])
+def test_a_scalarizer_that_learns_is_no_fixed_one(name):
+    scalarizer = getattr(scalarization, name)(*([] if name == "DWA" else [2]))
+    with pytest.raises(UserError, match=f"{name} learns: take DWAWeighting, UncertaintyWeighting or IMTLLWeighting"):
+        ScalarizerWeighting(2, scalarizer)

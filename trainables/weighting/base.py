@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainables.errors import UserError
+from trainables.weighting.names import TermNames, match_names
 
 ROUNDING = 1e-6
 """A loss this little below 0 is rounding (1 - SSIM of equal images) and counts as 0."""
@@ -27,13 +28,14 @@ class LossWeighting(nn.Module, ABC):
 
     Args:
         num_terms: K.
-        names: of the terms, for messages and for losses given as a mapping; without them the first mapping's
-            own order counts.
+        names: of the terms, in their order, for messages and for losses given as a mapping. Without them the first
+            mapping's own order counts; it is part of the state. A state of other names, or of another order than
+            these, is refused by `load_state_dict` before any of it is loaded.
         all_reduce: average the detached losses over the ranks of the default process group before they are
             seen, so that the weights of data-parallel ranks stay identical.
 
     Raises:
-        UserError: the number of terms is not positive or not that of the names.
+        UserError: the number of terms is not positive or not that of the names, or a name is given twice.
     """
 
     weights: Tensor
@@ -56,13 +58,19 @@ class LossWeighting(nn.Module, ABC):
         if num_terms < 1 or (names is not None and len(names) != num_terms):
             raise UserError(f"a weighting needs one or more terms and a name for each, not {num_terms} and {names}")
         self.num_terms = num_terms
-        self.names = None if names is None else tuple(names)
+        self.term_names = TermNames(num_terms, names)
+        self.register_load_state_dict_pre_hook(match_names)
         self.all_reduce = all_reduce
         equal = torch.full((num_terms,), 1.0 / num_terms)
         self.register_buffer("weights", equal)
         self.register_buffer("mean_weights", equal.clone())
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("num_negative", torch.zeros(num_terms, dtype=torch.int64))
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of the terms, in their order; None before they are known."""
+        return self.term_names.known
 
     @abstractmethod
     def next_weights(self, losses: Tensor) -> Tensor:
@@ -94,21 +102,26 @@ class LossWeighting(nn.Module, ABC):
 
         Raises:
             UserError: the losses are not K or not those of before; or one is negative and must not be. On a
-                GPU and in a compiled step, a negative loss is left out of the statistics, counted, and
-                reported by `check`.
+                GPU and in a compiled step, which must not look, the scalar and its gradients are NaN in
+                place of that, the statistics and weights stay as they are, and `check` says which loss it was.
         """
         values = self._vector(losses)
         if not self.training:
             return (self.weights.clone() * values).sum()
-        observed = self._observed(values.detach())
+        observed = self._averaged(values.detach()) if self.all_reduce else values.detach()
+        spoilt = None
+        if self.refuses_negative:
+            observed, spoilt = self._without_negative(observed)
         with torch.no_grad():
             weights = self.next_weights(observed)
+            self.term_names.by_place = self.names is None
             self.num_steps += 1
             self.mean_weights += (weights - self.mean_weights) / self.num_steps
             self.weights.copy_(weights)
             if torch.compiler.is_compiling():
                 weights = _kept(weights)
-        return self.combine(weights, values, observed)
+        total = self.combine(weights, values, observed)
+        return total if spoilt is None else torch.where(spoilt, torch.nan, 1.0) * total
 
     def check(self) -> None:
         """Raises UserError if a negative loss was seen that must not be. The host waits for the device."""
@@ -117,17 +130,14 @@ class LossWeighting(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"num_terms={self.num_terms}"
 
-    def _observed(self, losses: Tensor) -> Tensor:
-        """The detached losses (K,) as statistics see them: averaged over ranks; NaN where refused."""
-        if self.all_reduce:
-            losses = self._averaged(losses)
-        if not self.refuses_negative:
-            return losses
+    def _without_negative(self, losses: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The detached losses (K,) as statistics see them, NaN where refused, and whether (), if nobody could look."""
         negative = losses < -ROUNDING
         if losses.device.type == "cpu" and not torch.compiler.is_compiling():
             self._refuse(negative.numpy())
+            return losses.clamp(min=0), None
         self.num_negative += negative
-        return torch.where(negative, torch.nan, losses.clamp(min=0))
+        return torch.where(negative, torch.nan, losses.clamp(min=0)), negative.any()
 
     @staticmethod
     def _averaged(values: Tensor) -> Tensor:
@@ -147,11 +157,9 @@ class LossWeighting(nn.Module, ABC):
 
     def _vector(self, losses: Tensor | Mapping[str, Tensor]) -> Tensor:
         if isinstance(losses, Mapping):
-            if self.names is None:
-                self.names = tuple(losses)
-            if set(self.names) != set(losses):
-                raise UserError(f"losses are {', '.join(losses)}, but were declared as {', '.join(self.names)}")
-            losses = torch.stack([losses[name] for name in self.names])
+            if self.all_reduce and self.names is None:
+                raise UserError("all_reduce needs names=[...] for losses by name, in the same order on every rank")
+            losses = self.term_names.vector(losses)
         if losses.shape != (self.num_terms,):
             raise UserError(f"losses must be a vector of {self.num_terms}, not of shape {tuple(losses.shape)}")
         return losses.to(self.weights.dtype)

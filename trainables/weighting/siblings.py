@@ -32,15 +32,25 @@ class ScalarizerWeighting(LossWeighting):
 
     Args:
         num_terms: K.
-        scalarizer: of TorchJD.
+        scalarizer: of TorchJD, one that learns nothing.
         **options: of `LossWeighting`.
+
+    Raises:
+        UserError: the scalarizer learns: what it knows would not train, or not be in the state.
     """
 
     last: Tensor
     """(K,) the last finite losses."""
 
     def __init__(self, num_terms: int, scalarizer: nn.Module, **options: Any) -> None:
+        from torchjd import Stateful
+
         super().__init__(num_terms, **options)
+        if type(self) is ScalarizerWeighting and isinstance(scalarizer, Stateful):
+            raise UserError(
+                f"TorchJD's {type(scalarizer).__name__} learns: take DWAWeighting, UncertaintyWeighting or "
+                "IMTLLWeighting, or write a subclass that trains and keeps it"
+            )
         self.scalarizer = scalarizer
         self.register_buffer("last", torch.ones(num_terms))
 
