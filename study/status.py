@@ -94,6 +94,9 @@ def show_check(path: Path, config: CohortConfig, *, as_json: bool = False, sheet
         rows = [(one.subject, one.message) for one in report.left_out]
         title = f"{len(rows)} folder(s) without a pair, left out"
         console.print(make_table(title, ("folder", "what"), rows, words=("what",)))
+    notes = [(f"{row['subject']} {row['scan']}".strip(), note) for row in report.rows for note in row.get("notes", ())]
+    if notes:
+        console.print(make_table(f"{len(notes)} note(s)", ("subject", "note"), notes, words=("note",)))
     for name, value in report.summary.items():
         console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False)
     if sheet is not None:
