@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from study.arms import describe_arm
 from study.cohort import describe, obtain, save_reference
 from study.config import StudyConfig, validate
 from study.environment import git_revision, hardware, versions
@@ -161,7 +162,7 @@ def _begin(
             "goals": goals,
             "parts": origins(config),
             "terms": list(config.terms),
-            "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
+            "arms": [describe_arm(arm) for arm in config.make_arms()],
             "seeds": {"search": config.seed, "judged": list(config.seeds)},
             "cohort": description,
             "versions": versions(),

@@ -90,18 +90,26 @@ def cost_ratio(candidate: ArmEvidence, reference: ArmEvidence) -> CostRatio | No
     trainings = candidate.training_costs()
     if not len(trainings) or not reference.searches or not trainings.mean() > 0:
         return None
-    costs = np.concatenate([search.costs for search in reference.searches])
+    costs, num_trials = _costs_of_trials(reference)
+    # Where the learning rate is tuned, the candidate is searched as well: its cost is a sum of trials, too.
+    parts, num_parts = _costs_of_trials(candidate) if candidate.searches else (trainings, 1.0)
     num_searches = len(reference.searches)
-    search, num_trials = float(costs.sum()) / num_searches, len(costs) / num_searches
+    search = float(costs.sum()) / num_searches
     confirmation = reference.cost["confirmation"] / num_searches
     return CostRatio(
         training=float(trainings.mean()),
         search=search,
         num_trials=num_trials,
         value=search / float(trainings.mean()),
-        interval=log_ratio_interval(costs, trainings, count=num_trials),
+        interval=log_ratio_interval(costs, parts, count=num_trials / num_parts),
         with_confirmations=(search + confirmation) / candidate.cost["total"] if confirmation else None,
     )
+
+
+def _costs_of_trials(arm: ArmEvidence) -> tuple[Floats, float]:
+    """Cost of every trial of an arm's searches (trials,), and the mean number of trials of a search."""
+    costs = np.concatenate([search.costs for search in arm.searches])
+    return costs, len(costs) / len(arm.searches)
 
 
 def break_evens(evidence: Evidence, candidate: ArmEvidence, reference: ArmEvidence) -> list[BreakEvenFinding]:
@@ -201,11 +209,11 @@ Mark = tuple[float, float]
 
 def arm_mark(arm: ArmEvidence, metric: str, split: str = "test") -> Mark | None:
     """Where an arm stands: one training, or one search, and the mean of its seeds; None if either is unknown."""
-    costs = [float(search.costs.sum()) for search in arm.searches] or arm.training_costs().tolist()
+    costs = arm.training_costs()
     quality = mean(arm.scores["mask"][metric]) if split == "test" else mean(arm.validation[metric])
-    if quality is None or not sum(costs) > 0:
+    if quality is None or not costs.sum() > 0:
         return None
-    return sum(costs) / len(costs), quality
+    return float(costs.mean()), quality
 
 
 def search_findings(evidence: Evidence) -> list[SearchFinding]:
@@ -214,7 +222,7 @@ def search_findings(evidence: Evidence) -> list[SearchFinding]:
     known = [oriented(search.t, goal) for arm in evidence.of_role("tuned") for search in arm.searches]
     known += [oriented(nanmean(arm.scores["mask"][metric].T), goal) for arm in evidence.arms.values()]
     finite = np.concatenate([values[np.isfinite(values)] for values in known]) if known else np.array([])
-    equal = evidence.arms.get("equal")
+    equal = evidence.equal
     floor = mean(equal.scores["mask"][metric]) if equal else None
     best = float(finite.max()) if len(finite) else None
     scale = None if best is None or floor is None else (best, float(oriented(floor, goal)))
@@ -233,7 +241,8 @@ def _search_finding(
         known = best >= 0
         values = normalised_regret(oriented(search.t, evidence.goal)[best[known]], *scale)
         regret = area_over_log_cost(search.ends[known], values)
-    drawn = [i for i, trial in enumerate(search.trials) if trial.params and np.isfinite(search.v[i])]
+    drawn = [i for i, t in enumerate(search.trials) if arm.space and t.params.keys() == arm.space.keys()]
+    drawn = [i for i in drawn if np.isfinite(search.v[i])]
     return SearchFinding(
         arm=arm.name,
         replicate=search.replicate,
@@ -243,7 +252,9 @@ def _search_finding(
         validation=None if last < 0 else float(search.v[last]),
         test=None if last < 0 or not np.isfinite(search.t[last]) else float(search.t[last]),
         regret=regret,
-        importances=importances([search.trials[i].params for i in drawn], search.v[drawn].tolist(), goal=evidence.goal),
+        importances=importances(
+            [search.trials[i].params for i in drawn], search.v[drawn].tolist(), goal=evidence.goal, space=arm.space
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from study.report.quantities import QUANTITIES, count, enumerated, interval_text
 from study.report.text import clean
 
 SPOKEN = {"cov": "CoV", "tuned": "hand-tuned weights"}
-"""How the two arms of the question are called in sentences; all others go by their names."""
+"""How arms of the question's two strategies are called in sentences; all others go by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,10 @@ def put_into_words(findings: Findings) -> Words:
 
 def spoken(arm: ArmEvidence) -> str:
     """An arm as a sentence calls it."""
-    return SPOKEN.get(arm.name) or clean(arm.label)
+    strategy, name = SPOKEN.get(arm.strategy), clean(arm.label)
+    if strategy is None:
+        return name
+    return strategy if arm.name == arm.strategy else f"{strategy} ({name})"
 
 
 def _headline(findings: Findings) -> str:
