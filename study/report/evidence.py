@@ -38,6 +38,16 @@ class SearchEvidence:
         return np.cumsum(self.costs)
 
     @property
+    def seed(self) -> int:
+        """Under which all its trials were trained."""
+        return self.trials[0].seed
+
+    @property
+    def first(self) -> int | None:
+        """Place of the trial it began with, equal weights; None while that is not over."""
+        return next((i for i, trial in enumerate(self.trials) if trial.number == 0), None)
+
+    @property
     def has_test(self) -> bool:
         """Whether every trial with a validation value has a test value."""
         valued = np.isfinite(self.v)
@@ -80,6 +90,17 @@ class ArmEvidence:
         groups = sorted(set(self.replicates), reverse=True)
         index = np.array(self.replicates)
         return nanmean(np.array([nanmean(values[index == group]) for group in groups]))
+
+    def quality_by_seed(self, metric: str, split: str, replicate: int | None = None) -> dict[int, float]:
+        """Mean quality in mask of the judged runs under each seed, on the `test` or the `validation` subjects; of one
+        replicate, or of all. Seeds without a value are left out."""
+        rows = self.scores["mask"][metric] if split == "test" else self.validation[metric][:, None]
+        values: dict[int, list[float]] = {}
+        for run, row in zip(self.judged, rows, strict=True):
+            value = mean(row)
+            if value is not None and replicate in (None, run.replicate):
+                values.setdefault(run.seed, []).append(value)
+        return {seed: sum(found) / len(found) for seed, found in values.items()}
 
     @property
     def complete(self) -> list[Trial]:

@@ -31,6 +31,8 @@ class FakeStudy:
     replicates: int = 1
     seeds: Sequence[int] = (1, 2, 3)
     confirm_seeds: Sequence[int] = (1, 2, 3)
+    search_seed: int = 0
+    """Training seed of the first search; the next ones follow."""
     epochs: int = 8
     steps_per_epoch: int = 50
     tuned_arms: Sequence[tuple[str, str]] = (("tuned", "tpe"),)
@@ -242,7 +244,9 @@ class _Writer:
             params = {f"log_ratio/{t}": float(z) for t, z in zip(study.terms[1:], point, strict=True)}
             if number == 0:  # equal weights, before the scale of the terms is known
                 params = {}
-            new = self._trial(key, arm, "search", replicate, params=params, replicate=replicate, number=number)
+            new = self._trial(
+                key, arm, "search", study.search_seed + replicate, params=params, replicate=replicate, number=number
+            )
             events += new
             values = [self._sign * e[2]["metrics"][f"val/{study.objective}"] for e in new if e[1] == "measurement"]
             if any(e[1] == "scores" for e in new) or any(e[2].get("state") == "complete" for e in new):
