@@ -1,5 +1,6 @@
 """An arm: one strategy of weighting the loss terms, as the plan and the engine see it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +37,11 @@ class Range:
     high: float
     log: bool = False
 
+    def place(self, value: float) -> float:
+        """Where a value lies, on the scale that values are drawn on: -1 at `low`, 0 in the middle, 1 at `high`."""
+        low, high, at = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return (2 * at - low - high) / (high - low)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
@@ -68,6 +74,8 @@ class Arm:
 
     name: str
     role: Literal["fixed", "tuned", "automatic"]
+    strategy: str
+    """What the configuration calls it: `single`, `equal`, `given`, `tuned`, `frozen` or an automatic weighting."""
     terms: tuple[str, ...]
     """Terms its trials compute; a single-loss training does not pay for the others."""
     make_weighting: Callable[[Mapping[str, Any], Weights], Spec]
@@ -76,3 +84,11 @@ class Arm:
     search: SearchPlan | None = None
     waits_for: str | None = None
     """Arm whose trial of the same seed must be complete first."""
+
+
+def strategy_by_name(name: str) -> str:
+    """The strategy of an arm that says none: `tuned-random` is a `tuned`, `cov-frozen` is `frozen`; other names are
+    their own strategy."""
+    if name.endswith("-frozen"):
+        return "frozen"
+    return "tuned" if name.startswith("tuned-") else name

@@ -19,6 +19,7 @@ def automatic(
     return Arm(
         name=name,
         role="automatic",
+        strategy=weighting,
         terms=tuple(terms),
         make_weighting=lambda params, inputs: dict(spec),
         seeds=tuple(seeds),
@@ -34,6 +35,7 @@ def frozen(name: str, terms: Sequence[str], *, seeds: Sequence[int], source: str
     return Arm(
         name=name,
         role="automatic",
+        strategy="frozen",
         terms=ordered,
         make_weighting=lambda params, inputs: {
             "name": "fixed",

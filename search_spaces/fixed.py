@@ -11,6 +11,7 @@ def single(term: str, *, seeds: Sequence[int]) -> Arm:
     return Arm(
         name=f"single-{term}",
         role="fixed",
+        strategy="single",
         terms=(term,),
         make_weighting=lambda params, inputs: {"name": "equal"},
         seeds=tuple(seeds),
@@ -22,6 +23,7 @@ def equal(terms: Sequence[str], *, seeds: Sequence[int], name: str = "equal") ->
     return Arm(
         name=name,
         role="fixed",
+        strategy="equal",
         terms=tuple(terms),
         make_weighting=lambda params, inputs: {"name": "equal"},
         seeds=tuple(seeds),
@@ -45,6 +47,7 @@ def given(name: str, weights: Mapping[str, float], terms: Sequence[str], *, seed
     return Arm(
         name=name,
         role="fixed",
+        strategy="given",
         terms=tuple(terms),
         make_weighting=lambda params, inputs: spec,
         seeds=tuple(seeds),

@@ -1,26 +1,24 @@
 """Which free weight mattered in a search, as Optuna estimates it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from search_spaces.learning_rate import NAME as LEARNING_RATE
-from search_spaces.tuned import BOUND
-
-if TYPE_CHECKING:
-    import optuna
+from search_spaces.arm import Range
+from search_spaces.search import distributions_of
 
 MIN_TRIALS = 8
 """Below this an importance says more about chance than about the weights."""
 
 
-def importances(points: Sequence[Mapping[str, float]], values: Sequence[float], *, goal: str) -> dict[str, float]:
+def importances(
+    points: Sequence[Mapping[str, float]], values: Sequence[float], *, goal: str, space: Mapping[str, Range]
+) -> dict[str, float]:
     """Importance of each parameter of a search, summing to 1, by PED-ANOVA (Watanabe, Bansal, Hutter 2023).
 
     Args:
-        points: parameters of each trial, all with the same names; log-ratios of weights inside the bounds of
-            `search_spaces.tuned`.
+        points: parameters of each trial, all with the same names.
         values: the objective of each trial.
         goal: `max` or `min`.
+        space: bounds of the parameters.
 
     Returns:
         Parameter name -> share; empty with fewer than `MIN_TRIALS` trials, with one parameter (there is nothing to
@@ -33,7 +31,7 @@ def importances(points: Sequence[Mapping[str, float]], values: Sequence[float], 
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize" if goal == "max" else "minimize")
-    distributions = {name: _distribution(name, [point[name] for point in points]) for name in names}
+    distributions = distributions_of({name: space[name] for name in names})
     study.add_trials(
         [
             optuna.trial.create_trial(params=dict(point), distributions=distributions, value=value)
@@ -43,11 +41,3 @@ def importances(points: Sequence[Mapping[str, float]], values: Sequence[float], 
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(found[name]) for name in names}
-
-
-def _distribution(name: str, values: Sequence[float]) -> "optuna.distributions.BaseDistribution":
-    import optuna
-
-    if name == LEARNING_RATE:  # its bounds are the study's own: what was tried stands for them
-        return optuna.distributions.FloatDistribution(min(values), max(values), log=True)
-    return optuna.distributions.FloatDistribution(-BOUND, BOUND)

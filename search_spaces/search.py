@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.arm import SearchPlan
+from search_spaces.arm import Range, SearchPlan
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ def _make_sampler(name: str, options: Mapping[str, Any], seed: int) -> "optuna.s
             return make()
     except (TypeError, ImportError) as error:
         raise UserError(f"sampler {name!r}: {error}. See Optuna's documentation of its options.") from None
+
+
+def distributions_of(space: Mapping[str, Range]) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """The dimensions of a space, as Optuna takes them."""
+    import optuna
+
+    return {
+        name: optuna.distributions.FloatDistribution(bounds.low, bounds.high, log=bounds.log)
+        for name, bounds in space.items()
+    }
 
 
 class OptunaSearch:
@@ -63,10 +73,7 @@ class OptunaSearch:
             sampler=_make_sampler(plan.sampler, plan.sampler_options or {}, seed),
             directions=["maximize" if goal == "max" else "minimize" for goal in goals],
         )
-        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            name: optuna.distributions.FloatDistribution(range_.low, range_.high, log=range_.log)
-            for name, range_ in plan.space.items()
-        }
+        self._distributions = distributions_of(plan.space)
         self._asked: list[optuna.trial.Trial] = []
         self.num_told = 0
 

@@ -46,4 +46,4 @@ def tuned(name: str, search: SearchPlan) -> Arm:
         return {"name": "fixed", "weights": weights_of(params, terms, scale)}
 
     search = replace(search, space=log_ratios, first_point=first_point)
-    return Arm(name=name, role="tuned", terms=terms, make_weighting=make_weighting, search=search)
+    return Arm(name=name, role="tuned", strategy="tuned", terms=terms, make_weighting=make_weighting, search=search)

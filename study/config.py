@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search_spaces.arm import Arm, Budget, SearchPlan
+from search_spaces.arm import Arm, Budget, SearchPlan, strategy_by_name
 from search_spaces.automatic import automatic, frozen
 from search_spaces.fixed import equal, given, single
 from search_spaces.halving import Halving, rungs
@@ -207,7 +207,7 @@ class StudyConfig(_Config):
 
     def parts(self) -> dict[Kind, tuple[str, ...]]:
         """Names of the terms, weightings, networks and metrics that it asks for beside those that are always there."""
-        strategies = [arm.strategy or _strategy_of(name) for name, arm in self.arms.items()]
+        strategies = [arm.strategy or strategy_by_name(name) for name, arm in self.arms.items()]
         return {
             "terms": self.terms,
             "weightings": tuple(dict.fromkeys(s for s in strategies if s not in STRATEGIES)),
@@ -236,7 +236,7 @@ class StudyConfig(_Config):
         return arms
 
     def _arms_of(self, name: str, config: ArmConfig) -> list[Arm]:
-        strategy = config.strategy or _strategy_of(name)
+        strategy = config.strategy or strategy_by_name(name)
         if config.seeds > len(self.seeds):
             raise UserError(
                 f"arms.{name}.seeds: asks for {config.seeds} seeds, but `seeds` lists {len(self.seeds)}: "
@@ -304,13 +304,6 @@ class StudyConfig(_Config):
                 f"training.epochs = {self.training.epochs}; lower it."
             )
         return Halving(rungs=epochs, reduction=pruner.reduction)
-
-
-def _strategy_of(name: str) -> str:
-    """`tuned-random` is a `tuned`; `cov-frozen` is `frozen`; other names are their own strategy."""
-    if name.endswith("-frozen"):
-        return "frozen"
-    return "tuned" if name.startswith("tuned-") else name
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

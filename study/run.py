@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from study.arms import describe_arm
 from study.cohort import describe, obtain, save_reference
 from study.config import StudyConfig
 from study.environment import code_in_use, git_revision, hardware, versions
@@ -179,7 +180,7 @@ def _begin(
             "goals": goals,
             "parts": origins(config),
             "terms": list(config.terms),
-            "arms": [{"name": arm.name, "role": arm.role} for arm in config.make_arms()],
+            "arms": [describe_arm(arm) for arm in config.make_arms()],
             "seeds": {"search": config.seed, "judged": list(config.seeds)},
             "cohort": description,
             **surroundings,

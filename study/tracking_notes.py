@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from study.arms import strategy_of
 from study.state import StudyState
 from study.tracking_views import FILES, TRIALS_TABLE, chart
 
@@ -41,7 +42,9 @@ def arm_note(state: StudyState, arm: Mapping[str, Any]) -> str:
     """Description of an arm's run."""
     key = incumbent_key(state)
     name = str(arm["name"])
-    terms = [name.removeprefix("single-")] if name.startswith("single-") else state.info.get("terms") or []
+    terms = state.info.get("terms") or []
+    if strategy_of(state, name) == "single":
+        terms = [name.removeprefix("single-")]
     weights = chart([f"incumbent/weight_{term}" for term in terms] or [key], arms=False)
     return "\n\n".join(
         [

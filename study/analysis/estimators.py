@@ -85,7 +85,9 @@ def reach_probability(v: ArrayLike, t: ArrayLike, target: float) -> Floats:
 
 MAX_ENUMERATED = 7
 EXACT_BAND_TRIALS = 100
-"""Up to so many trials the band is opda's exact one, beyond it the Dvoretzky-Kiefer-Wolfowitz one: wider, instant."""
+"""Up to so many trials the band is opda's exact one, beyond it the Dvoretzky-Kiefer-Wolfowitz one: wider, instant.
+
+The exact one holds for values that all differ; the other one for any."""
 
 
 def tuning_band(v: ArrayLike, ks: ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
@@ -98,7 +100,8 @@ def tuning_band(v: ArrayLike, ks: ArrayLike, *, confidence: float = 0.95) -> tup
     from opda.nonparametric import EmpiricalDistribution
 
     values = np.asarray(v, dtype=float)
-    method = "ld_equal_tailed" if len(values) <= EXACT_BAND_TRIALS else "dkw"
+    exact = len(np.unique(values)) == len(values) <= EXACT_BAND_TRIALS
+    method = "ld_equal_tailed" if exact else "dkw"
     low_cdf, _, high_cdf = EmpiricalDistribution.confidence_bands(values, confidence, method=method, n_jobs=1)
     return high_cdf.quantile_tuning_curve(ks), low_cdf.quantile_tuning_curve(ks)
 
@@ -111,6 +114,7 @@ class BreakEven:
     device_seconds: float | None
     """None where the search did not reach it: the answer is censored at `budget`."""
     num_trials: float | None
+    """Trials that had ended by then, mean over the orders that reach the target at that moment."""
     budget: float
     """Device-seconds that the search had, all its trials."""
 
@@ -129,6 +133,7 @@ def break_even(
     *,
     rng: np.random.Generator,
     num_orders: int = 2000,
+    num_first: int = 0,
 ) -> BreakEven:
     """Break-even of exchangeable trials with unequal costs, over random orders of them.
 
@@ -142,38 +147,30 @@ def break_even(
         rho: share of orders, in (0, 1].
         rng: draws the orders.
         num_orders: orders drawn; up to seven trials are put into all their orders instead, which is exact.
+        num_first: so many trials at the front were not drawn: searches begin with them. Every order begins with one
+            of them, each as likely, and holds none of the others.
     """
     v, t, costs = (np.asarray(a, dtype=float) for a in (v, t, costs))
-    times, changes, lengths, total = [], [], [], 0
-    for orders in _orders(len(v), num_orders, rng):
+    events, total = [], 0
+    for orders in _orders(len(v) - num_first, num_first, num_orders, rng):
         total += len(orders)
-        best = running_incumbent(v[orders])
-        reached = (np.take_along_axis(t[orders], np.maximum(best, 0), axis=1) >= target) & (best >= 0)
-        ends = np.cumsum(costs[orders], axis=1)
-        step = np.diff(reached.astype(np.int8), axis=1, prepend=0)
-        row, column = np.nonzero(step)
-        times.append(ends[row, column])
-        changes.append(step[row, column])
-        lengths.append(column + 1)
-    time, change, length = (np.concatenate(parts) for parts in (times, changes, lengths))
-    budget = float(costs.sum())
-    order = np.argsort(time, kind="stable")
-    share = np.cumsum(change[order], dtype=np.int64) / total
-    enough = np.flatnonzero(share >= rho - 1e-12)
-    if not len(enough):
-        return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
-    first = order[enough[0]]
-    return BreakEven(rho=rho, device_seconds=float(time[first]), num_trials=float(length[first]), budget=budget)
+        events.append(_steps(v[orders], t[orders], np.cumsum(costs[orders], axis=1), target))
+    budget = float(costs[num_first:].sum() + (costs[:num_first].mean() if num_first else 0.0))
+    return _smallest_budget(events, total, rho, budget)
 
 
-def _orders(n: int, num_orders: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Orders (m, n) of n trials, in chunks that fit in memory."""
-    if n <= MAX_ENUMERATED:
-        yield np.array(list(itertools.permutations(range(n))), dtype=np.int64).reshape(-1, n)
+def _orders(num_drawn: int, num_first: int, num_orders: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Orders (m, n) of the drawn trials, behind one of the first if there are any, in chunks that fit in memory."""
+    if num_drawn <= MAX_ENUMERATED:
+        every = list(itertools.permutations(range(num_first, num_first + num_drawn)))
+        firsts = [[i] for i in range(num_first)] or [[]]
+        yield np.array([[*first, *order] for first in firsts for order in every], dtype=np.int64)
         return
-    chunk = max(1, 2_000_000 // n)
+    chunk = max(1, 2_000_000 // num_drawn)
     for start in range(0, num_orders, chunk):
-        yield np.argsort(rng.random((min(chunk, num_orders - start), n)), axis=1)
+        size = min(chunk, num_orders - start)
+        orders = num_first + np.argsort(rng.random((size, num_drawn)), axis=1)
+        yield np.hstack([rng.integers(num_first, size=(size, 1)), orders]) if num_first else orders
 
 
 def observed_break_even(searches: list[tuple[Floats, Floats, Floats]], target: float, rho: float) -> BreakEven:
@@ -182,19 +179,48 @@ def observed_break_even(searches: list[tuple[Floats, Floats, Floats]], target: f
     The smallest budget at which a share >= rho of the searches has an incumbent that reaches the target. With one
     search, that is when this search reached it.
     """
-    events: list[tuple[float, int, int]] = []
-    for v, t, ends in searches:
-        best = running_incumbent(v)
-        reached = (t[np.maximum(best, 0)] >= target) & (best >= 0)
-        step = np.diff(reached.astype(int), prepend=0)
-        events += [(float(ends[i]), int(step[i]), int(i) + 1) for i in np.flatnonzero(step)]
+    events = [_steps(v[None], t[None], ends[None], target) for v, t, ends in searches]
     budget = max((float(ends[-1]) for _, _, ends in searches if len(ends)), default=0.0)
-    count = 0
-    for time, change, length in sorted(events):
-        count += change
-        if count >= rho * len(searches) - 1e-12:
-            return BreakEven(rho=rho, device_seconds=time, num_trials=float(length), budget=budget)
-    return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
+    return _smallest_budget(events, len(searches), rho, budget)
+
+
+Events = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
+"""Time of each event, +1 where an incumbent begins to reach the target or -1 where it ceases to, trials by then."""
+
+
+def _steps(v: Floats, t: Floats, ends: Floats, target: float) -> Events:
+    """When the incumbents of searches, a row each, begin and cease to reach the target."""
+    best = running_incumbent(v)
+    reached = (np.take_along_axis(t, np.maximum(best, 0), axis=1) >= target) & (best >= 0)
+    before = np.concatenate([np.zeros_like(reached[:, :1]), reached[:, :-1]], axis=1)
+    row, column = np.nonzero(reached != before)
+    return ends[row, column], np.where(reached[row, column], 1, -1), column + 1
+
+
+SAME_MOMENT = 1e-9
+"""Share of the longest time within which two times are one: sums of the same costs differ in their last bits."""
+
+
+def _smallest_budget(events: list[Events], num_orders: int, rho: float, budget: float) -> BreakEven:
+    """The first moment after which a share >= rho of the orders reaches the target.
+
+    All changes of a moment are summed before the share is read: with equal costs many orders rise and fall at once,
+    and in the midst of them the share is no one's.
+    """
+    if not events:
+        return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
+    time, change, length = (np.concatenate(parts) for parts in zip(*events, strict=True))
+    order = np.argsort(time, kind="stable")
+    time, change, length = time[order], change[order], length[order]
+    last = np.flatnonzero(np.diff(time, append=np.inf) > SAME_MOMENT * time.max(initial=0.0))
+    share = np.cumsum(change)[last] / num_orders
+    enough = np.flatnonzero(share >= rho - 1e-12)
+    if not len(enough):
+        return BreakEven(rho=rho, device_seconds=None, num_trials=None, budget=budget)
+    moment = enough[0]
+    start, end = (last[moment - 1] + 1 if moment else 0), last[moment] + 1
+    risen = length[start:end][change[start:end] > 0]
+    return BreakEven(rho=rho, device_seconds=float(time[end - 1]), num_trials=float(risen.mean()), budget=budget)
 
 
 def normalised_regret(t: ArrayLike, best: float, equal: float) -> Floats:
@@ -246,22 +272,25 @@ def resampled_speed_ups(
     rng: np.random.Generator,
     num_resamples: int = 400,
     num_orders: int = 200,
+    num_first: int = 0,
 ) -> Floats:
     """Speed-ups `S_rho = b*(rho) / C_CoV` over resampled trials and CoV seeds; infinite where censored.
 
     Args:
         search: v, t, costs (n,) of exchangeable trials.
         training: quality and cost (seeds,) of the automatic arm's trainings.
-        margin, rho: as in `break_even`; the target is the resampled mean quality minus the margin.
+        margin, rho, num_first: as in `break_even`; the target is the resampled mean quality minus the margin.
     """
     v, t, costs = search
     quality, training_costs = training
     speed_ups = np.full(num_resamples, np.inf)
     for i in range(num_resamples):
-        trials = rng.integers(len(v), size=len(v))
+        drawn = rng.integers(num_first, len(v), size=len(v) - num_first)
+        trials = np.concatenate([rng.integers(num_first, size=num_first), drawn]) if num_first else drawn
         seeds = rng.integers(len(quality), size=len(quality))
         target = float(quality[seeds].mean()) - margin
-        reached = break_even(v[trials], t[trials], costs[trials], target, rho, rng=rng, num_orders=num_orders)
+        resampled = v[trials], t[trials], costs[trials]
+        reached = break_even(*resampled, target, rho, rng=rng, num_orders=num_orders, num_first=num_first)
         if reached.device_seconds is not None:
             speed_ups[i] = reached.device_seconds / float(training_costs[seeds].mean())
     return speed_ups

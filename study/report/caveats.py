@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces.tuned import BOUND
 from study.analysis.estimators import oriented
 from study.analysis.inference import margin_for_power
 from study.report.evidence import ArmEvidence, Evidence, mean
@@ -21,7 +20,7 @@ FEW_SUBJECTS = 10
 POWER = 0.8
 STEPS_TOLERANCE = 0.01
 EDGE = 0.98
-"""Share of the bound beyond which an incumbent counts as being at the edge of its space."""
+"""Share of the way from the middle of a dimension to its bound beyond which an incumbent counts as at the edge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ def caveats_of(findings: Findings) -> list[Caveat]:
         found += _search(evidence, evidence.reference)
     for arm in (evidence.candidate, evidence.reference):
         if arm is not None:
-            found += _seeds(arm)
+            found += [*_seeds(arm), *_edge(arm)]
     found += _statistics(findings)
     found += _fairness(evidence)
     return found + [Caveat(key="note", text=clean(note)) for note in evidence.state.notes]
@@ -100,10 +99,15 @@ def _search(evidence: Evidence, reference: ArmEvidence) -> Iterator[Caveat]:
     if any(trial.state == "pruned" for search in searches for trial in search.trials):
         text = f"{name} stopped bad trials early, and what it stopped was never validated at full length."
         yield Caveat(key="pruned", text=text)
-    best = {search.incumbent for search in searches}
-    points = [t.params for search in searches for t in search.trials if t.key in best]
-    if any(abs(value) > EDGE * BOUND for point in points for value in point.values()):
-        text = f"An incumbent of {name} lies at the edge of its space: better weights may lie outside."
+
+
+def _edge(arm: ArmEvidence) -> Iterator[Caveat]:
+    best = {search.incumbent for search in arm.searches}
+    points = [t.params for search in arm.searches for t in search.trials if t.key in best]
+    at = {d: None for p in points for d, bounds in arm.space.items() if d in p and abs(bounds.place(p[d])) > EDGE}
+    if at:
+        where = enumerated([clean(dimension) for dimension in at])
+        text = f"An incumbent of {clean(arm.label)} lies at the edge of its space ({where}): better may lie outside."
         yield Caveat(key="edge_of_space", text=text)
 
 

@@ -136,8 +136,9 @@ def _verdict(studies: Sequence[Compared]) -> str:
 
 
 def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
-    from study.report.quantities import QUANTITIES, seconds, times
+    from study.report.quantities import QUANTITIES, times
     from study.report.table import plain_table
+    from study.report.verdict import budget_text
 
     rows = []
     for study in studies:
@@ -159,11 +160,9 @@ def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
         ratio = findings.cost_ratio
         shown["Search / training"] = "–" if ratio is None else times(ratio.value)
         values["cost_ratio"] = None if ratio is None else ratio.value
-        first = findings.break_evens[0].result if findings.break_evens else None
-        shown["Break-even 50 %"] = "–" if first is None else seconds(first.device_seconds or first.budget)
-        if first is not None and first.censored:
-            shown["Break-even 50 %"] = f"> {shown['Break-even 50 %']}"
-        values["break_even_device_seconds"] = None if first is None else first.device_seconds
+        first = findings.break_evens[0] if findings.break_evens else None
+        shown["Break-even 50 %"] = "–" if first is None else budget_text(first)
+        values["break_even_device_seconds"] = None if first is None else first.result.device_seconds
         rows.append((study.label, shown, values))
     return [
         plain_table(

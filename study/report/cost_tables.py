@@ -103,9 +103,9 @@ def searches_table(findings: Findings) -> Table | None:
         "searches",
         "What each search found for its money.",
         rows,
-        "Regret: how far below the best test quality known the incumbent was, mean over the logarithm of cost; 0 is "
-        f"the best, 1 equal weights. What mattered: share of each free weight (its ratio to {first}) in what made "
-        "trials good or bad, by PED-ANOVA.",
+        "Regret: how far below the best test quality known under the search's own seed the incumbent was, mean over "
+        "the logarithm of cost; 0 is the best, 1 equal weights under that seed. What mattered: share of each free "
+        f"weight (its ratio to {first}) in what made trials good or bad, by PED-ANOVA.",
         simulated=findings.evidence.simulated,
         index="Search",
     )

@@ -1,6 +1,6 @@
 """The numbers of a `StudyState` as arrays: what each arm scored and what each search went through."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.arm import Range
+from study.arms import space_of, strategy_of
 from study.ledger import mean_score, paid, selected
 from study.report.quantities import QUANTITIES, REGIONS, Quantity
 from study.state import OPEN_STATES, Scores, StudyState, Trial
@@ -36,6 +38,16 @@ class SearchEvidence:
         return np.cumsum(self.costs)
 
     @property
+    def seed(self) -> int:
+        """Under which all its trials were trained."""
+        return self.trials[0].seed
+
+    @property
+    def first(self) -> int | None:
+        """Place of the trial it began with, equal weights; None while that is not over."""
+        return next((i for i, trial in enumerate(self.trials) if trial.number == 0), None)
+
+    @property
     def has_test(self) -> bool:
         """Whether every trial with a validation value has a test value."""
         valued = np.isfinite(self.v)
@@ -49,6 +61,10 @@ class ArmEvidence:
     name: str
     label: str
     role: str
+    strategy: str
+    """`single`, `equal`, `given`, `tuned`, `frozen` or an automatic weighting: what the arm is, whatever its name."""
+    space: Mapping[str, Range]
+    """Bounds of each dimension that is searched."""
     trials: Sequence[Trial]
     judged: Sequence[Trial]
     """Trials whose test scores are the arm's: its seeds, or the confirmations of its incumbents."""
@@ -75,17 +91,27 @@ class ArmEvidence:
         index = np.array(self.replicates)
         return nanmean(np.array([nanmean(values[index == group]) for group in groups]))
 
+    def quality_by_seed(self, metric: str, split: str, replicate: int | None = None) -> dict[int, float]:
+        """Mean quality in mask of the judged runs under each seed, on the `test` or the `validation` subjects; of one
+        replicate, or of all. Seeds without a value are left out."""
+        rows = self.scores["mask"][metric] if split == "test" else self.validation[metric][:, None]
+        values: dict[int, list[float]] = {}
+        for run, row in zip(self.judged, rows, strict=True):
+            value = mean(row)
+            if value is not None and replicate in (None, run.replicate):
+                values.setdefault(run.seed, []).append(value)
+        return {seed: sum(found) / len(found) for seed, found in values.items()}
+
     @property
     def complete(self) -> list[Trial]:
         """Trainings that came to their end."""
         return [trial for trial in self.trials if trial.state == "complete"]
 
     def training_costs(self) -> Floats:
-        """Device-seconds that each judged run took to get (runs,): its search, or its training alone where the arm
-        needs no search, the cost of failed ones shared out."""
+        """Device-seconds that each use of the arm took: its searches, or its trainings where it needs no search, the
+        cost of failed ones shared out."""
         if self.searches:
-            paid_for = {search.replicate: float(search.costs.sum()) for search in self.searches}
-            return np.array([paid_for[run.replicate or 0] for run in self.judged])
+            return np.array([search.costs.sum() for search in self.searches])
         done = [t.device_seconds for t in self.trials if t.role == "single" and t.state == "complete"]
         wasted = sum(t.device_seconds for t in self.trials if t.role == "single" and t.state == "failed")
         return np.array(done) + (wasted / len(done) if done else 0.0)
@@ -151,13 +177,19 @@ class Evidence:
 
     @cached_property
     def candidate(self) -> ArmEvidence | None:
-        """The automatic arm that the headline is about: `cov`, or the first there is."""
-        return _named_or_first(self.of_role("automatic"), "cov")
+        """The automatic arm that the headline is about: CoV, or the first there is."""
+        return _preferred(self.of_role("automatic"), "cov")
 
     @cached_property
     def reference(self) -> ArmEvidence | None:
         """The hand-tuned arm that it is compared with: `tuned`, or the first there is."""
-        return _named_or_first(self.of_role("tuned"), "tuned")
+        return _preferred(self.of_role("tuned"), "tuned")
+
+    @cached_property
+    def equal(self) -> ArmEvidence | None:
+        """The arm of equal weights: of several, one that has scores."""
+        arms = [arm for arm in self.arms.values() if arm.strategy == "equal"]
+        return _preferred([arm for arm in arms if arm.judged] or arms, "equal")
 
 
 def gather(state: StudyState) -> Evidence:
@@ -191,8 +223,9 @@ def mean(values: Floats) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
-def _named_or_first(arms: list[ArmEvidence], name: str) -> ArmEvidence | None:
-    return next((arm for arm in arms if arm.name == name), arms[0] if arms else None)
+def _preferred(arms: list[ArmEvidence], strategy: str) -> ArmEvidence | None:
+    """The arm of a strategy; of several the one that is called like it, of none the first arm."""
+    return max(arms, key=lambda arm: (arm.strategy == strategy, arm.name == strategy), default=None)
 
 
 def _guessed_role(trials: Sequence[Trial]) -> str:
@@ -226,6 +259,8 @@ def _arm(
         name=name,
         label=info.get("label") or name,
         role=info["role"],
+        strategy=strategy_of(state, name),
+        space=space_of(state, name),
         trials=trials,
         judged=judged,
         confirmed=confirmed,

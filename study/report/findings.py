@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from study.report.costs import BreakEvenFinding, CostRatio, Front, SearchFinding, front_of_arms, search_findings
-from study.report.costs import break_evens as find_break_evens
+from study.report.break_even import BreakEvenFinding
+from study.report.break_even import break_evens as find_break_evens
+from study.report.costs import CostRatio, Front, SearchFinding, front_of_arms, search_findings
 from study.report.costs import cost_ratio as find_cost_ratio
 from study.report.evidence import Evidence
 from study.report.quality import Comparison, Pair, compare, compare_with_all

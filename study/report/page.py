@@ -7,10 +7,10 @@ from study.report.evidence import Evidence
 from study.report.figures.style import Drawing
 from study.report.findings import Findings
 from study.report.pour import pour
-from study.report.quantities import interval_text, number, seconds, times
+from study.report.quantities import interval_text, number, times
 from study.report.table import Table
 from study.report.text import clean
-from study.report.verdict import Words, spoken
+from study.report.verdict import Words, budget_text, spoken
 
 
 def render(findings: Findings, words: Words, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:
@@ -42,11 +42,13 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
     if ratio is not None:
         facts.append({"value": times(ratio.value), "note": "what one search paid over what one automatic training did"})
     if findings.break_evens:
-        first = findings.break_evens[0].result
-        if first.device_seconds is None:
-            facts.append({"value": f"> {seconds(first.budget)}", "note": "break-even: not reached by the search"})
-        else:
-            facts.append({"value": seconds(first.device_seconds), "note": "break-even of the search, in device time"})
+        note = "break-even of the search, in device time"
+        first = findings.break_evens[0]
+        if first.result.censored:
+            note = "break-even: not reached by the search"
+        elif first.first_trial:
+            note = "break-even: equal weights, the first trial, already reach it"
+        facts.append({"value": budget_text(first), "note": note})
     return facts
 
 

@@ -61,7 +61,7 @@ def margin_of(evidence: Evidence, metric: str) -> Margin:
     configured = (evidence.settings.get("margin") or {}).get(metric)
     if configured is not None:
         return Margin(value=float(configured), source="configuration")
-    equal, reference = evidence.arms.get("equal"), evidence.reference
+    equal, reference = evidence.equal, evidence.reference
     values = [mean(arm.validation[metric]) if arm else None for arm in (reference, equal)]
     if values[0] is None or values[1] is None:
         return Margin(value=0.0, source="0, for lack of validation values of tuned and equal weights")

@@ -1,6 +1,6 @@
 """How measured quantities are called and printed. Their goals are those of `trainables.metrics.METRICS`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -80,6 +80,12 @@ def interval_text(low: float | None, high: float | None, decimals: int) -> str:
     if low is None or high is None:
         return "–"
     return f"{number(low, decimals, signed=True)} to {number(high, decimals, signed=True)}"
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """`seed 0`, `seeds 1, 2 and 3`."""
+    words = [str(seed) for seed in sorted(seeds)]
+    return f"seed{'s' if len(words) > 1 else ''} {enumerated(words)}"
 
 
 def enumerated(words: Sequence[str]) -> str:

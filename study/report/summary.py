@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
-from study.report.costs import BreakEvenFinding
+from study.report.break_even import BreakEvenFinding
 from study.report.evidence import ArmEvidence
 from study.report.findings import Findings
 from study.report.quantities import REGIONS
@@ -140,8 +140,12 @@ def _level(finding: BreakEvenFinding) -> dict[str, Any]:
         "censored": result.censored,
         "budget_device_seconds": result.budget,
         "num_trials": result.num_trials,
+        "compared": finding.compared,
+        "seeds": list(finding.seeds),
+        "at_most": finding.at_most,
+        "first_trial": finding.first_trial,
         "basis": finding.basis,
-        "target": finding.target,
+        "target": sum(finding.targets) / len(finding.targets),
         "exchangeable": finding.exchangeable,
         "num_searches": finding.num_searches,
         "speed_up": {"value": finding.speed_up, **asdict(finding.interval)},

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from study.report.break_even import BreakEvenFinding
 from study.report.caveats import Caveat, caveats_of, devices_of
-from study.report.costs import BreakEvenFinding
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, percent, seconds, times
+from study.report.quantities import QUANTITIES, count, enumerated, interval_text, percent, seconds, seeds_text, times
 from study.report.text import clean
 
 SPOKEN = {"cov": "CoV", "tuned": "hand-tuned weights"}
-"""How the two arms of the question are called in sentences; all others go by their names."""
+"""How arms of the question's two strategies are called in sentences; all others go by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,10 @@ def put_into_words(findings: Findings) -> Words:
 
 def spoken(arm: ArmEvidence) -> str:
     """An arm as a sentence calls it."""
-    return SPOKEN.get(arm.name) or clean(arm.label)
+    strategy, name = SPOKEN.get(arm.strategy), clean(arm.label)
+    if strategy is None:
+        return name
+    return strategy if arm.name == arm.strategy else f"{strategy} ({name})"
 
 
 def _headline(findings: Findings) -> str:
@@ -131,32 +136,80 @@ def _cost(findings: Findings) -> str:
 
 def _break_even(findings: Findings) -> str:
     found, evidence = findings.break_evens, findings.evidence
-    if not found or evidence.candidate is None:
-        return "Break-even is not known: it takes a finished automatic training and a validated trial of a search."
-    first = found[0]
-    metric = evidence.selecting.label
-    goal = f"the {metric} of {spoken(evidence.candidate)} less the margin"
+    if not found or evidence.candidate is None or evidence.reference is None:
+        return _no_break_even(evidence)
+    first, candidate = found[0], spoken(evidence.candidate)
+    goal = f"the {evidence.selecting.label} of {candidate} less the margin"
     if first.basis == "validation":
         goal += " (on validation)"
+    alike = f"both trained under {seeds_text(first.seeds)}"
+    if first.num_searches > 1 and first.compared == "equal seeds":
+        alike = f"each beside the training of {candidate} under its own seed ({seeds_text(first.seeds)})"
+    if first.first_trial and found[-1].first_trial:
+        return (
+            f"Equal weights already reach {goal}, {alike}: break-even comes with the first trial of a search, after "
+            f"{seconds(first.result.device_seconds)}."
+        )
+    confirmed = first.compared == "confirmed incumbent"
     if not first.exchangeable and first.num_searches == 1:
-        if first.result.device_seconds is None:
-            return f"The search never reached {goal}: break-even lies beyond {seconds(first.result.budget)}."
-        return f"The search reached {goal} after {_reached(first)}."
+        who = "The final incumbent of the search" if confirmed else "The search"
+        if first.result.censored:
+            return f"{who} does not reach {goal}, {alike}: break-even lies beyond {seconds(first.result.budget)}."
+        if first.at_most:
+            return f"{who} reaches {goal}, {alike}: break-even comes after {_reached(first)}.{_why_at_most(evidence)}"
+        return f"{who} reached {goal} after {_reached(first)}, {alike}."
     searches = count(first.num_searches, "search", "searches")
     how = f"over random orders of the trials of {searches}" if first.exchangeable else f"over {searches}, as observed"
     parts = [f"with probability {percent(f.result.rho)} {_reached_or_not(f)}" for f in found]
-    return f"A search reaches {goal} {'; '.join(parts)} ({how})."
+    why = _why_at_most(evidence) if confirmed and any(f.at_most for f in found) else ""
+    return f"A search reaches {goal}, {alike}, {'; '.join(parts)} ({how}).{why}"
+
+
+def _no_break_even(evidence: Evidence) -> str:
+    candidate, reference = evidence.candidate, evidence.reference
+    valued = reference is not None and any(np.isfinite(search.v).any() for search in reference.searches)
+    if candidate is None or reference is None or not valued or not candidate.judged:
+        return "Break-even is not known: it takes a finished automatic training and a validated trial of a search."
+    trained = seeds_text(run.seed for run in candidate.judged)
+    return (
+        f"Break-even is not known: the search trained under {_searched(reference)}, {spoken(candidate)} under "
+        f"{trained}, where no incumbent was confirmed, and a seed moves quality by itself."
+    )
+
+
+def _why_at_most(evidence: Evidence) -> str:
+    """Why there is no finer statement than `at most`."""
+    assert evidence.reference is not None
+    return (
+        f" When earlier trials reached it is not known: they were trained under {_searched(evidence.reference)} alone, "
+        f"and a seed moves quality by itself."
+    )
+
+
+def _searched(reference: ArmEvidence) -> str:
+    return seeds_text({search.seed for search in reference.searches})
+
+
+def budget_text(finding: BreakEvenFinding) -> str:
+    """`75 s`, `≤ 75 s` where it is a bound, `> 75 s` where it was not reached."""
+    result = finding.result
+    if result.device_seconds is None:
+        return f"> {seconds(result.budget)}"
+    return f"≤ {seconds(result.device_seconds)}" if finding.at_most else seconds(result.device_seconds)
 
 
 def _reached(finding: BreakEvenFinding) -> str:
     result = finding.result
-    return f"{count(round(result.num_trials or 0), 'trial')} and {seconds(result.device_seconds)}"
+    after = f"{count(round(result.num_trials or 0), 'trial')} and {seconds(result.device_seconds)}"
+    return f"at most {after}" if finding.at_most else after
 
 
 def _reached_or_not(finding: BreakEvenFinding) -> str:
     if finding.result.device_seconds is None:
         return f"not within {seconds(finding.result.budget)}"
     text = f"after {_reached(finding)}, {times(finding.speed_up)} one training"
+    if finding.first_trial:
+        text += " (equal weights, its first trial)"
     low, high = finding.interval.low, finding.interval.high
     if low is not None:
         text += f" (95 % CI {times(low)} to {'beyond what was searched' if high is None else times(high)})"

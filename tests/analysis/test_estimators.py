@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import warnings
+from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.analysis.estimators import (
+    BreakEven,
     area_over_log_cost,
     best_of_k_weights,
     break_even,
@@ -86,33 +90,129 @@ def test_unbiased_where_the_usual_estimator_is_not() -> None:
     assert biased == pytest.approx(1.655, abs=0.03)
 
 
-@pytest.mark.parametrize("rho", [0.5, 0.9, 1.0])
-@pytest.mark.parametrize("seed", range(6))
-def test_break_even_is_the_enumerated_budget(rho: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    v, t = rng.integers(0, 4, 5).astype(float), rng.normal(size=5)
-    costs = rng.integers(1, 6, 5).astype(float)
-    v[0] = math.nan  # one trial failed, and cost
-    target = float(np.median(t))
+def enumerated_budget(
+    v: Sequence[float],
+    t: Sequence[float],
+    tenths: Sequence[int],
+    target: float,
+    rho: Fraction,
+    orders: Sequence[Sequence[int]],
+) -> Fraction | None:
+    """The smallest budget, in tenths of a device-second, at which a share >= rho of the orders has an incumbent
+    that reaches the target: every order walked through afresh for every budget there is, in whole numbers."""
 
-    def reached(order: tuple[int, ...], budget: float) -> bool:
-        spent, best = 0.0, None
+    def reached(order: Sequence[int], budget: int) -> bool:
+        spent, best = 0, None
         for i in order:
-            spent += costs[i]
+            spent += tenths[i]
             if spent > budget:
                 break
             if not math.isnan(v[i]) and (best is None or v[i] > v[best]):
                 best = i
         return best is not None and t[best] >= target
 
-    orders = list(itertools.permutations(range(5)))
-    budgets = sorted({sum(subset) for r in range(1, 6) for subset in itertools.combinations(costs, r)})
-    shares = {budget: np.mean([reached(order, budget) for order in orders]) for budget in budgets}
-    exact = next((b for b in budgets if shares[b] >= rho), None)
-    found = break_even(v, t, costs, target, rho, rng=np.random.default_rng(1))
-    assert found.device_seconds == (None if exact is None else pytest.approx(exact))
+    budgets = sorted({sum(subset) for r in range(1, len(v) + 1) for subset in itertools.combinations(tenths, r)})
+    enough = (b for b in budgets if sum(reached(order, b) for order in orders) >= rho * len(orders))
+    return next((Fraction(b) for b in enough), None)
+
+
+def demand_budget(found: BreakEven, exact: Fraction | None, tenths: Sequence[int]) -> None:
+    assert found.device_seconds == (None if exact is None else pytest.approx(float(exact) / 10))
     assert found.censored == (exact is None)
-    assert found.budget == costs.sum()
+    assert found.budget == pytest.approx(sum(tenths) / 10)
+
+
+costs_in_tenths = st.one_of(
+    st.integers(1, 9).flatmap(lambda cost: st.lists(st.just(cost), min_size=5, max_size=5)),  # all equal
+    st.lists(st.integers(1, 3), min_size=5, max_size=5),  # partly equal, and sums that meet: 1 + 2 = 3
+    st.lists(st.integers(0, 40), min_size=5, max_size=5),
+)
+qualities = st.lists(st.one_of(st.just(math.nan), st.integers(0, 3).map(float)), min_size=1, max_size=5)
+shares = st.sampled_from([Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(9, 10), Fraction(1)])
+
+
+@settings(deadline=None, max_examples=300)
+@given(v=qualities, tenths=costs_in_tenths, rho=shares, seed=st.integers(0, 10_000))
+def test_break_even_is_the_enumerated_budget(v: list[float], tenths: list[int], rho: Fraction, seed: int) -> None:
+    t = np.random.default_rng(seed).integers(0, 3, len(v)).astype(float)
+    tenths = tenths[: len(v)]
+    orders = list(itertools.permutations(range(len(v))))
+    exact = enumerated_budget(v, t.tolist(), tenths, 1.0, rho, orders)
+    found = break_even(v, t, np.array(tenths) / 10, 1.0, float(rho), rng=np.random.default_rng(1))
+    demand_budget(found, exact, tenths)
+
+
+@pytest.mark.parametrize("kinds", [(1,), (1, 2), (1, 2, 3)])
+def test_no_random_small_case_differs_from_its_enumeration(kinds: tuple[int, ...]) -> None:
+    """Costs of 0.1, 0.2 and 0.3 meet at one moment that floats sum up to 0.6 and to 0.6000000000000001."""
+    rng = np.random.default_rng(len(kinds))
+    different = 0
+    for _ in range(400):
+        n = int(rng.integers(2, 5))
+        v, t, target = rng.normal(size=n), rng.normal(size=n), float(rng.normal(0, 0.5))
+        tenths = rng.choice(kinds, n).tolist()
+        exact = enumerated_budget(
+            v.tolist(), t.tolist(), tenths, target, Fraction(1, 2), list(itertools.permutations(range(n)))
+        )
+        found = break_even(v, t, np.array(tenths) / 10, target, 0.5, rng=rng).device_seconds
+        different += found != (None if exact is None else pytest.approx(float(exact) / 10))
+    assert different == 0
+
+
+def test_what_rises_and_falls_at_one_moment_is_counted_together() -> None:
+    """At two trials as many orders lose the target as reach it: the share is 1/3 before and after, never 1/2."""
+    v, t = (-0.197, 1.245, 1.749), (-0.516, 1.295, -0.567)
+    found = break_even(v, t, (1.0, 1.0, 1.0), 0.054, 0.5, rng=np.random.default_rng(0))
+    assert (found.device_seconds, found.num_trials, found.censored) == (None, None, True)
+
+
+@settings(deadline=None, max_examples=150)
+@given(v=qualities, tenths=costs_in_tenths, rho=shares, num_first=st.integers(1, 2), seed=st.integers(0, 10_000))
+def test_first_trials_that_were_not_drawn_begin_every_order(
+    v: list[float], tenths: list[int], rho: Fraction, num_first: int, seed: int
+) -> None:
+    num_first, tenths = min(num_first, len(v)), tenths[: len(v)]
+    t = np.random.default_rng(seed).integers(0, 3, len(v)).astype(float)
+    drawn = itertools.permutations(range(num_first, len(v)))
+    orders = [(first, *order) for order in drawn for first in range(num_first)]
+    exact = enumerated_budget(v, t.tolist(), tenths, 1.0, rho, orders)
+    costs = np.array(tenths) / 10
+    found = break_even(v, t, costs, 1.0, float(rho), rng=np.random.default_rng(1), num_first=num_first)
+    assert found.device_seconds == (None if exact is None else pytest.approx(float(exact) / 10))
+    assert found.budget == pytest.approx(costs[:num_first].mean() + costs[num_first:].sum())
+
+
+def test_orders_that_are_drawn_begin_with_the_first_trials_too() -> None:
+    v, costs = np.arange(12.0), np.ones(12)
+    reached = np.array([1.0, 0.0, *np.ones(10)])  # one of two first trials reaches the target, and all drawn ones
+    half = break_even(v, reached, costs, 0.5, 0.4, rng=np.random.default_rng(0), num_first=2)
+    assert (half.device_seconds, half.num_trials) == (1.0, 1.0)
+    most = break_even(v, reached, costs, 0.5, 0.9, rng=np.random.default_rng(0), num_first=2)
+    assert (most.device_seconds, most.num_trials) == (2.0, 2.0)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    searches=st.lists(qualities, min_size=1, max_size=4), tenths=costs_in_tenths, rho=shares, seed=st.integers(0, 99)
+)
+def test_observed_break_even_is_the_enumerated_budget(
+    searches: list[list[float]], tenths: list[int], rho: Fraction, seed: int
+) -> None:
+    """Searches of the same costs, so that many of their trials end at one moment."""
+    rng, parts = np.random.default_rng(seed), []
+    for v in searches:
+        t, ends = rng.integers(0, 3, len(v)).astype(float), np.cumsum(np.array(tenths[: len(v)]) / 10)
+        parts.append((np.array(v), t, ends))
+
+    def reached(v: Sequence[float], t: Sequence[float], budget: int) -> bool:
+        known = [i for i in range(len(v)) if sum(tenths[: i + 1]) <= budget and not math.isnan(v[i])]
+        return bool(known) and t[max(known, key=lambda i: v[i])] >= 1.0
+
+    budgets = sorted({sum(tenths[: i + 1]) for i in range(5)})
+    counts = [sum(reached(v.tolist(), t.tolist(), budget) for v, t, _ in parts) for budget in budgets]
+    exact = next((b for b, count in zip(budgets, counts, strict=True) if count >= rho * len(parts)), None)
+    found = observed_break_even(parts, 1.0, float(rho))
+    assert found.device_seconds == (None if exact is None else pytest.approx(exact / 10))
 
 
 def test_break_even_with_equal_costs_is_that_of_reach_probability() -> None:
@@ -185,6 +285,35 @@ def test_hypervolume_of_two_steps_by_hand() -> None:
     # Box up to cost 4 and from quality 0: (1, 1) holds 1 from 1 to 2, (2, 3) holds 3 from 2 to 4.
     assert hypervolume([1.0, 2.0, 9.0], [1.0, 3.0, 9.0], (4.0, 0.0)) == pytest.approx(1 * 1 + 2 * 3)
     assert hypervolume([], [], (4.0, 0.0)) == 0.0
+
+
+def test_band_holds_where_values_are_tied() -> None:
+    """Of ten coins the median best of k is 0 or 1 for k = 1, and 1 from k = 2 on."""
+    rng, ks = np.random.default_rng(0), np.array([2, 3, 4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bands = [tuning_band(rng.integers(0, 2, 10).astype(float), ks) for _ in range(100)]
+    assert sum(bool(((low <= 1) & (high >= 1)).all()) for low, high in bands) >= 95
+
+
+@given(points=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
+def test_hypervolume_is_the_number_of_cells_that_some_point_dominates(points: list[tuple[int, int]]) -> None:
+    cost, quality = np.array(points, dtype=float).reshape(-1, 2).T
+    cells = itertools.product(
+        range(4), range(1, 5)
+    )  # from x to x + 1 and from y - 1 to y: costs to 4, qualities from 0
+    dominated = sum(any(c <= x and q >= y for c, q in points) for x, y in cells)
+    capped = np.minimum(quality, 4.0)
+    assert hypervolume(cost, capped, (4.0, 0.0)) == dominated
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2)), min_size=2, max_size=6))
+def test_area_over_log_cost_is_the_sum_over_unit_steps(steps: list[tuple[int, int]]) -> None:
+    """Ends at powers of e, several of them at one moment: of those the last value holds."""
+    exponents, heights = np.cumsum([step for step, _ in steps]), [float(value) for _, value in steps]
+    expected = [heights[max(i for i, e in enumerate(exponents) if e <= x)] for x in range(exponents[0], exponents[-1])]
+    area = area_over_log_cost(np.exp(exponents.astype(float)), heights)
+    assert area == (pytest.approx(float(np.mean(expected))) if expected else None)
 
 
 def test_band_holds_the_median_curve_of_what_it_was_drawn_from() -> None:

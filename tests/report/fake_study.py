@@ -8,7 +8,7 @@ import heapq
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,18 @@ class FakeStudy:
     replicates: int = 1
     seeds: Sequence[int] = (1, 2, 3)
     confirm_seeds: Sequence[int] = (1, 2, 3)
+    search_seed: int = 0
+    """Training seed of the first search; the next ones follow."""
     epochs: int = 8
     steps_per_epoch: int = 50
     tuned_arms: Sequence[tuple[str, str]] = (("tuned", "tpe"),)
     automatic_arms: Sequence[str] = ("cov", "cov-frozen")
     single_arms: bool = True
+    equal_arms: Sequence[str] = ("equal",)
+    called: Mapping[str, str] = field(default_factory=dict)
+    """Arm -> the name it goes by in the journal; its trials keep their keys, and so their numbers."""
+    says_strategies: bool = True
+    """Whether the journal says each arm's strategy, as it does today; else the configuration does."""
     cov_gain: float = 0.02
     """PSNR in dB that CoV has over fixed weights at the place where its weights go."""
     subject_noise: float = 0.22
@@ -72,6 +79,8 @@ class FakeStudy:
         with Journal(directory / "journal.jsonl", clock=clock) as journal:
             for time, kind, fields in _Writer(self).events():
                 clock.now = time
+                if "arm" in fields:
+                    fields = fields | {"arm": self.called.get(fields["arm"], fields["arm"])}
                 journal.append(kind, **fields)
         if self.images:
             _write_slices(self, directory)
@@ -125,18 +134,25 @@ class _Writer:
 
     def _fixed(self) -> list[str]:
         singles = [f"single-{term}" for term in self.study.terms] if self.study.single_arms else []
-        return [*singles, "equal"]
+        return [*singles, *self.study.equal_arms]
 
     def _info(self) -> dict[str, Any]:
         study = self.study
         arms = [{"name": name, "role": "fixed"} for name in self._fixed()]
         arms += [{"name": name, "role": "tuned"} for name, _ in study.tuned_arms]
         arms += [{"name": name, "role": "automatic"} for name in study.automatic_arms]
+        settings: dict[str, dict[str, Any]] = {name: {"sampler": sampler} for name, sampler in study.tuned_arms}
+        for arm in arms:
+            strategy, arm["name"] = arm["name"], study.called.get(arm["name"], arm["name"])
+            if arm["name"] != strategy:
+                settings[arm["name"]] = settings.pop(strategy, {}) | {"strategy": strategy}
+            if study.says_strategies and arm["name"] != strategy:
+                arm["strategy"] = settings[arm["name"]].pop("strategy")
         return {
             "name": study.name,
             "config": {
                 "seed": study.seed,
-                "arms": {name: {"sampler": sampler} for name, sampler in study.tuned_arms},
+                "arms": settings,
                 "report": {"margin": study.margin, "images": True, **study.report},
             },
             "cohort": {
@@ -235,7 +251,9 @@ class _Writer:
             params = {f"log_ratio/{t}": float(z) for t, z in zip(study.terms[1:], point, strict=True)}
             if number == 0:  # equal weights, before the scale of the terms is known
                 params = {}
-            new = self._trial(key, arm, "search", replicate, params=params, replicate=replicate, number=number)
+            new = self._trial(
+                key, arm, "search", study.search_seed + replicate, params=params, replicate=replicate, number=number
+            )
             events += new
             values = [self._sign * e[2]["metrics"][f"val/{study.objective}"] for e in new if e[1] == "measurement"]
             if any(e[1] == "scores" for e in new) or any(e[2].get("state") == "complete" for e in new):

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], str, set[str]]] = {
     "ties": ({"subject_noise": 0.0}, r"CoV is ", set()),
     "unconfirmed": ({"confirm_seeds": ()}, r"CoV is ", {"unconfirmed", "one_seed"}),
     "unfinished": ({"finished": False}, r"the study is not finished", {"unfinished"}),
-    "unscored search": ({"score_search": False}, r"CoV is ", {"validation_basis"}),
+    "unscored search": ({"score_search": False, "search_seed": 2}, r"CoV is ", {"validation_basis"}),
     "pruned and lost": (
         {"prune": lambda key: key.endswith(("4", "5")), "lose": lambda key: key.endswith("3")},
         r"CoV is ",

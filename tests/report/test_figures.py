@@ -8,6 +8,7 @@ from fake_study import FakeStudy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces.arm import Range
 from search_spaces.importance import importances
 from study.journal import load_state
 from study.report.evidence import gather
@@ -99,16 +100,19 @@ def test_the_weight_that_matters_is_found() -> None:
     rng = np.random.default_rng(0)
     points = [{f"log_ratio/{term}": float(rng.uniform(-4, 4)) for term in "abc"} for _ in range(40)]
     values = [-((point["log_ratio/b"] - 1) ** 2) for point in points]
-    found = importances(points, values, goal="max")
+    space = {name: Range(low=-4.0, high=4.0) for name in points[0]}
+    found = importances(points, values, goal="max", space=space)
     assert max(found, key=lambda name: found[name]) == "log_ratio/b"
     assert sum(found.values()) == pytest.approx(1.0)
-    turned = importances(points, [-value for value in values], goal="min")
+    turned = importances(points, [-value for value in values], goal="min", space=space)
     assert turned == pytest.approx(found)
 
 
 def test_importance_is_not_made_up() -> None:
     points = [{"log_ratio/a": float(i), "log_ratio/b": 0.0} for i in range(-2, 2)]
-    assert importances([], [], goal="max") == {}
-    assert importances(points, [1.0, 2.0, 3.0, 4.0], goal="max") == {}
-    assert importances(points * 3, [1.0] * 12, goal="max") == {}
-    assert importances([{"log_ratio/a": 1.0 * i} for i in range(-4, 5)], list(range(9)), goal="max") == {}
+    space = {name: Range(low=-4.0, high=4.0) for name in points[0]}
+    assert importances([], [], goal="max", space=space) == {}
+    assert importances(points, [1.0, 2.0, 3.0, 4.0], goal="max", space=space) == {}
+    assert importances(points * 3, [1.0] * 12, goal="max", space=space) == {}
+    alone = [{"log_ratio/a": 1.0 * i} for i in range(-4, 5)]
+    assert importances(alone, list(range(9)), goal="max", space=space) == {}

@@ -23,7 +23,7 @@ from study.report.figures.style import (
     window,
 )
 from study.report.findings import Findings
-from study.report.quantities import number, percent, seconds
+from study.report.quantities import number, percent, seconds, seeds_text
 from study.report.text import clean, short
 
 MAX_HOVER_POINTS = 2000
@@ -41,6 +41,8 @@ def draw(findings: Findings) -> Drawing:
         points += _panel(axes, findings, split)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
     quantity = evidence.selecting
+    searched = sorted({search.seed for arm in evidence.of_role("tuned") for search in arm.searches})
+    whose = f" The search’s trials were trained under {seeds_text(searched)}." if searched else ""
     return finish(
         figure,
         simulated=evidence.simulated,
@@ -50,7 +52,7 @@ def draw(findings: Findings) -> Drawing:
             f"{quantity.label} in mask against device-seconds (logarithmic). A search’s trials stand where its bill "
             "stood when they ended, and its incumbent is the best validated of them so far. An arm stands at what one "
             "training cost (tuned: one search) and at the mean of its seeds. What is far worse than the arms that "
-            "compete is marked at the lower edge."
+            f"compete is marked at the lower edge.{whose}"
         ),
         alt=_alt(findings),
         points=points[:MAX_HOVER_POINTS],
@@ -194,10 +196,12 @@ def _draw_target(axes: Axes, findings: Findings, split: str, marks: list[Mark]) 
     candidate = findings.evidence.candidate
     if not found or candidate is None:
         return
-    axes.axhline(found[0].target, color=LIGHT["candidate"], linewidth=0.9, linestyle=(0, (1, 2)))
+    targets = found[0].targets
+    for target in targets:
+        axes.axhline(target, color=LIGHT["candidate"], linewidth=0.9, linestyle=(0, (1, 2)))
     axes.annotate(
-        f"{short(candidate.label)} less the margin",
-        (_free_place(axes, found[0].target, marks), found[0].target),
+        f"{short(candidate.label)} less the margin ({seeds_text(found[0].seeds)})",
+        (_free_place(axes, targets[0], marks), targets[0]),
         xycoords=("axes fraction", "data"),
         xytext=(0, 2),
         textcoords="offset points",
@@ -214,7 +218,7 @@ def _draw_target(axes: Axes, findings: Findings, split: str, marks: list[Mark]) 
         one = found[0].num_searches == 1 and not found[0].exchangeable
         axes.axvline(cost, color=LIGHT["ink"], linewidth=0.8, linestyle=(0, (1, 2)))
         axes.annotate(
-            "break-even" if one else f"break-even {' and '.join(shares)}",
+            f"break-even{' at most' if found[0].at_most else ''}{'' if one else ' ' + ' and '.join(shares)}",
             (cost, 0.03),
             xycoords=("data", "axes fraction"),
             xytext=(-3, 0),

@@ -195,7 +195,7 @@ def competitors(evidence: Evidence, quality: Mapping[str, float], goal: str) -> 
     Args:
         quality: of the arms that have one; `goal` says which way is better.
     """
-    central = [name for name in quality if evidence.arms[name].role != "fixed" or name == "equal"]
+    central = [name for name in quality if evidence.arms[name].strategy != "single"]
     if not central:
         return list(quality)
     sign = 1 if goal == "max" else -1

@@ -1,6 +1,7 @@
 """When each trial held which device."""
 
 import heapq
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from matplotlib.collections import PolyCollection
@@ -10,10 +11,13 @@ from study.report.evidence import Evidence
 from study.report.figures.style import LIGHT, Drawing, cloud_is_large, colour_of, finish, new_figure
 from study.report.findings import Findings
 from study.report.quantities import count, number
-from study.report.text import clean, short
+from study.report.text import short
 from study.state import Attempt
 
 MAX_LANES = 24
+LEGEND_CHARACTERS = 44
+"""Width at which a legend's entry that names many arms goes on in the next line."""
+LINE_INCHES = 0.15
 
 Lane = tuple[str, int]
 """Device (node and name) and a place on it, from 0."""
@@ -34,7 +38,9 @@ def draw(findings: Findings) -> Drawing | None:
     names = list(dict.fromkeys(lane for lane, _ in sorted(set(lanes))))
     rows = {lane: row for row, lane in enumerate(sorted(set(lanes)))}
     shown = min(len(rows), MAX_LANES)
-    figure = new_figure(9.6, 1.0 + 0.26 * shown)
+    legend = _legend(evidence)
+    lines = max(str(patch.get_label()).count("\n") for patch in legend)
+    figure = new_figure(9.6, 1.0 + 0.26 * shown + LINE_INCHES * lines)
     axes = figure.subplots()
     large = cloud_is_large(len(attempts))
     for (arm, bad), boxes in _boxes(attempts, lanes, rows, begin, unit).items():
@@ -55,7 +61,7 @@ def draw(findings: Findings) -> Drawing | None:
     axes.set_xlabel(f"{name} since the first trial")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    figure.legend(handles=_legend(evidence), loc="outside lower center", ncols=6)
+    figure.legend(handles=legend, loc="outside lower center", ncols=6)
     attempts_text = count(len(attempts), "attempt")
     makespan = number((end - begin) / unit, 1)
     hidden = f" {len(rows) - MAX_LANES} further lanes are not drawn." if len(rows) > MAX_LANES else ""
@@ -121,7 +127,10 @@ def _legend(evidence: Evidence) -> list[Patch]:
     for arm in evidence.arms.values():
         if arm.trials:
             seen.setdefault(colour_of(evidence, arm), []).append(short(arm.label))
-    return [
-        Patch(facecolor=colour, label=names[0] if len(names) == 1 else clean("single losses and equal weights"))
-        for colour, names in seen.items()
-    ]
+    return [Patch(facecolor=colour, label=_named(names, colour)) for colour, names in seen.items()]
+
+
+def _named(names: Sequence[str], colour: str) -> str:
+    """The arms of a colour. Those with fixed weights share one, and so do others once there are more than colours."""
+    fixed = colour == LIGHT["fixed"] and len(names) > 1
+    return textwrap.fill(f"{'fixed weights: ' if fixed else ''}{', '.join(names)}", LEGEND_CHARACTERS)

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from study.analysis.estimators import expected_best, oriented, running_incumbent, tuning_band
-from study.report.evidence import ArmEvidence, Evidence, Floats, mean
+from study.report.evidence import ArmEvidence, Evidence, Floats
 from study.report.figures.style import LIGHT, Drawing, colour_of, finish, log_ticks, new_figure, window
 from study.report.findings import Findings
-from study.report.quantities import number
+from study.report.quantities import number, seeds_text
 from study.report.text import clean, short
 
 MAX_POINTS = 200
@@ -42,9 +42,9 @@ def drawn_trials(arm: ArmEvidence, goal: str) -> tuple[Floats, Floats]:
 
     Without each search's first trial: that is equal weights, and not drawn at random.
     """
-    v = np.concatenate([search.v[1:] for search in arm.searches])
-    t = np.concatenate([search.t[1:] for search in arm.searches])
-    there = np.isfinite(v)
+    v, t = (np.concatenate(parts) for parts in zip(*((search.v, search.t) for search in arm.searches), strict=True))
+    drawn = np.concatenate([np.arange(len(search.v)) != search.first for search in arm.searches])
+    there = drawn & np.isfinite(v)
     return oriented(v[there], goal), oriented(t[there], goal)
 
 
@@ -57,14 +57,11 @@ def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) 
         central += draw_arm(axes, evidence, arm, split)
         longest = max(longest, *(len(search.v) for search in arm.searches))
     candidate = evidence.candidate
-    if candidate is not None:
-        values = candidate.scores["mask"][evidence.objective] if split == "test" else None
-        quality = mean(values if values is not None else candidate.validation[evidence.objective])
-        if quality is not None:
-            central.append(quality)
-            axes.axhline(
-                quality, color=LIGHT["candidate"], linewidth=1.3, label=f"{short(candidate.label)}, one training"
-            )
+    if candidate is not None and (by_seed := compared_seeds(candidate, arms, evidence.objective, split)):
+        quality = sum(by_seed.values()) / len(by_seed)
+        central.append(quality)
+        label = f"{short(candidate.label)}, one training ({seeds_text(by_seed)})"
+        axes.axhline(quality, color=LIGHT["candidate"], linewidth=1.3, label=label)
     if central:
         axes.set_ylim(*window(central, evidence.goal, worse=0.25))
     if longest > 50:
@@ -78,6 +75,19 @@ def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) 
     axes.set_ylabel(f"{quantity.label} ({quantity.unit})" if quantity.unit else quantity.label)
 
 
+def compared_seeds(candidate: ArmEvidence, arms: list[ArmEvidence], metric: str, split: str) -> dict[int, float]:
+    """The candidate's quality by training seed: under the seeds of the searches, if it was trained under all of them;
+    else under all that it was trained under."""
+    by_seed = candidate.quality_by_seed(metric, split)
+    searched = searched_seeds(arms)
+    return {seed: by_seed[seed] for seed in searched} if by_seed.keys() >= set(searched) else by_seed
+
+
+def searched_seeds(arms: list[ArmEvidence]) -> list[int]:
+    """Under which the searches of some arms trained."""
+    return sorted({search.seed for arm in arms for search in arm.searches})
+
+
 def _draw_expected(axes: Axes, evidence: Evidence, arm: ArmEvidence, split: str) -> list[float]:
     v, t = drawn_trials(arm, evidence.goal)
     if not len(v) or (split == "test" and not np.isfinite(t).all()):
@@ -85,7 +95,13 @@ def _draw_expected(axes: Axes, evidence: Evidence, arm: ArmEvidence, split: str)
     ks = np.unique(np.round(np.geomspace(1, len(v), MAX_POINTS)).astype(int)) if len(v) > 1 else np.array([1])
     colour = colour_of(evidence, arm)
     curve = oriented(expected_best(v, ks, t if split == "test" else None), evidence.goal)
-    axes.plot(ks, curve, color=colour, linewidth=1.6, label=f"{short(arm.label)}: expected best of k")
+    axes.plot(
+        ks,
+        curve,
+        color=colour,
+        linewidth=1.6,
+        label=f"{short(arm.label)}: expected best of k ({seeds_text(searched_seeds([arm]))})",
+    )
     if split == "validation":
         # Where the data bound nothing the band is open, and drawn to the edge of any window.
         far = 1e6
@@ -119,7 +135,9 @@ def _draw_observed(axes: Axes, evidence: Evidence, arm: ArmEvidence, split: str)
             color=colour,
             linewidth=1.5,
             alpha=0.9,
-            label=f"{short(arm.label)}: incumbent as observed" if i == 0 else None,
+            label=f"{short(arm.label)}: incumbent as observed ({seeds_text(searched_seeds([arm]))})"
+            if i == 0
+            else None,
         )
         central += curve.tolist()
     return central
@@ -138,6 +156,14 @@ def _caption(evidence: Evidence, arms: list[ArmEvidence]) -> str:
             parts.append(
                 f"{clean(arm.label)} learns from its earlier trials, so only the order that was observed counts: "
                 f"{'one line a search' if len(arm.searches) > 1 else 'the one search there is'}, without a band."
+            )
+    candidate = evidence.candidate
+    if candidate is not None:
+        line = compared_seeds(candidate, arms, evidence.objective, "validation")
+        if line and set(line) != set(searched_seeds(arms)):
+            parts.append(
+                f"The line is {clean(candidate.label)} under {seeds_text(line)}, the trials are under "
+                f"{seeds_text(searched_seeds(arms))}: a seed moves quality by itself, so which lies above says little."
             )
     return " ".join(parts)
 

@@ -1,8 +1,9 @@
 """Where good weights are: every tuned trial in the space of weights, coloured by what it was worth."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from study.analysis.estimators import oriented
@@ -11,6 +12,9 @@ from study.report.figures.style import LIGHT, Drawing, cloud_is_large, finish, n
 from study.report.figures.weights import final_weights
 from study.report.findings import Findings
 from study.report.text import clean, short
+
+if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
 
 COLOURMAP = "viridis"
 FLOOR = 1e-4
@@ -32,7 +36,9 @@ def draw(findings: Findings) -> Drawing | None:
     draw_in = _draw_simplex if simplex else _draw_parallel
     draw_in(axes, evidence, weights, values, best)
     quantity = evidence.selecting
-    _colour_bar(figure, axes, values, quantity.title)
+    bar = figure.colorbar(colour_scale(values, quantity.goal), ax=axes, fraction=0.035, aspect=28, pad=0.02)
+    bar.set_label(f"validation {quantity.title}", fontsize=8)
+    bar.outline.set_visible(False)
     what = "A point is a trial" if simplex else "A line is a trial"
     candidate = evidence.candidate
     path = "" if candidate is None else f" Blue: where {clean(candidate.label)} went, {_marks(simplex)}"
@@ -192,19 +198,15 @@ def _draw_parallel(axes: Axes, evidence: Evidence, weights: Floats, values: Floa
     axes.grid(axis="x", color=LIGHT["muted"], linewidth=0.7)
 
 
-def _colour_bar(figure: Figure, axes: Axes, values: Floats, title: str) -> None:
+def colour_scale(values: Floats, goal: str) -> "ScalarMappable":
+    """The colour of each value as it is; where smaller is better, the colours run the other way."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    # The bar is made for values as they are; where smaller is better, its colours run the other way.
-    goal_is_min = "lower is better" in title
-    oriented_values = -values if goal_is_min else values
-    low, high = _shades(oriented_values)
-    limits = (-high, -low) if goal_is_min else (low, high)
-    scale = ScalarMappable(Normalize(*limits), f"{COLOURMAP}_r" if goal_is_min else COLOURMAP)
-    bar = figure.colorbar(scale, ax=axes, fraction=0.035, aspect=28, pad=0.02)
-    bar.set_label(f"validation {title.split(' (')[0]}", fontsize=8)
-    bar.outline.set_visible(False)
+    low, high = _shades(oriented(values, goal))
+    if goal == "min":
+        return ScalarMappable(Normalize(-high, -low), f"{COLOURMAP}_r")
+    return ScalarMappable(Normalize(low, high), COLOURMAP)
 
 
 def _alt(evidence: Evidence, weights: Floats, best: list[int]) -> str:
