@@ -212,8 +212,9 @@ def rehearse(
 
     tell("scale", losses=dict.fromkeys(terms, 1.0))
     while True:
-        for ending in plan.endings(state):
-            tell("search_ended", **asdict(ending))
+        while endings := plan.endings(state):
+            for ending in endings:
+                tell("search_ended", **asdict(ending))
         trial = plan.next(state) if len(running) < workers else None
         if trial is not None:
             tell("trial", **asdict(trial) | {"trial": trial.key})

@@ -238,7 +238,8 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
         case "scores":
             state.trials[event["trial"]].scores = event["scores"]
         case "search_ended":
-            search = Search(**{k: event[k] for k in ("arm", "replicate", "incumbent", "reason")})
+            fields = {k: event[k] for k in ("arm", "replicate", "incumbent", "reason")}
+            search = Search(**fields, given_up=event.get("given_up", False))
             state.searches[search.arm, search.replicate] = search
         case "heartbeat":
             for trial in state.trials.values():

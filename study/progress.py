@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from study.console import make_console, make_table
-from study.plan import Objective, Plan
+from study.objective import Objective
+from study.plan import Plan
 from study.state import StudyState, Trial
 from study.units import duration
 

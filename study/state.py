@@ -96,6 +96,8 @@ class Search:
     incumbent: str | None
     """Key of the best validated trial, None if none completed."""
     reason: str
+    given_up: bool = False
+    """Whether it ended before its budget was spent."""
 
 
 @dataclass(kw_only=True)
