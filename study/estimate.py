@@ -136,7 +136,7 @@ def time_training(config: StudyConfig, cohort: PreparedCohort, terms: list[str],
     few = replace(few, subjects=tuple(sorted(few.subjects, key=lambda subject: subject.start)))
     factor = {split: _num_slices(subjects) / _num_slices(subjects[:1]) for split, subjects in judged.items()}
 
-    meter = Meter(taken=time.time())
+    meter = Meter(taken=time.monotonic())
     training = Training(
         config.training.model_copy(update={"epochs": 2, "steps_per_epoch": NUM_STEPS}),
         few,

@@ -200,7 +200,7 @@ class Replicate:
         if budget.device_hours is not None and seconds >= budget.device_hours * 3600:
             return f"{budget.device_hours:g} device-hours"
         began = trials[0].attempts[0].started if trials and trials[0].attempts else math.inf
-        if budget.wall_hours is not None and (state.updated or 0) - began >= budget.wall_hours * 3600:
+        if budget.wall_hours is not None and state.clock - began >= budget.wall_hours * 3600:
             return f"{budget.wall_hours:g} hours of wall-clock"
         return self._over_reference(state, trials, budget, seconds)
 

@@ -242,6 +242,23 @@ def test_a_budget_in_hours_ends_a_search(budget):
     assert "hours" in state.searches["tuned", 0].reason
 
 
+@pytest.mark.parametrize("budget", [{"device_hours": 0.03}, {"wall_hours": 0.03}, {"times_cov": 8}])
+@pytest.mark.parametrize("hours", [-1, 1, 10])
+def test_a_clock_that_is_set_and_a_night_without_a_driver_spend_no_budget(budget, hours):
+    arms = {"tuned": {"budget": budget}, "cov": {}}
+    whole = Walk(config(arms=arms)).run(limit=100)
+    walk = Walk(config(arms=arms))
+    walk.start_all()
+    for _ in range(6):
+        walk.step_one()
+        walk.start_all()
+    walk.clock_set += hours * 3600
+    state = walk.run(limit=100)
+    assert course(state) == course(whole)
+    assert len(course(state)) > 10
+    assert [t.device_seconds for t in state.trials.values()] == [t.device_seconds for t in whole.trials.values()]
+
+
 def test_a_budget_in_trainings_of_cov_is_measured_as_it_runs():
     arms = {"tuned": {"budget": {"times_cov": 5}}, "cov": {"seeds": 2}}
     walk = Walk(config(arms=arms))

@@ -58,10 +58,14 @@ class Walk:
         self.fails: Callable[[str], bool] = fail.__contains__
         self._random = random.Random(seed)
         self.now = 0.0
+        self.clock_set = 0.0
+        """By how much the computer's clock was set since the start; studies have no use of it."""
         self.order: list[str] = []
 
     def event(self, kind: str, **fields) -> None:
-        apply(self.state, {"v": 1, "n": 0, "time": self.now, "event": kind, **fields})
+        apply(
+            self.state, {"v": 1, "n": 0, "time": self.now + self.clock_set, "clock": self.now, "event": kind, **fields}
+        )
 
     def start_all(self) -> None:
         """Fills the free workers."""
@@ -77,7 +81,7 @@ class Walk:
             self.order.append(trial.key)
             fields = ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")
             self.event("trial", trial=trial.key, **{name: getattr(trial, name) for name in fields})
-            self.event("attempt_started", trial=trial.key, attempt=1, started=self.now, share=1)
+            self.event("attempt_started", trial=trial.key, attempt=1, started=self.now + self.clock_set, share=1)
 
     def step_one(self) -> None:
         """One running trial trains an epoch, and ends if it was the last one."""
