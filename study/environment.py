@@ -1,11 +1,12 @@
 """What a study ran on: versions, hardware, git revision. Written down once, printed in the report."""
 
-import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from trainables.cpus import usable_cpus
 
 PACKAGES = ("cov-study", "torch", "monai", "torchjd", "ray", "optuna", "mlflow", "numpy", "scipy", "nibabel")
 
@@ -31,7 +32,7 @@ def hardware(resources: dict[str, float]) -> dict[str, Any]:
     )
     return {
         "cpu": cpu,
-        "num_cpus": os.cpu_count(),
+        "num_cpus": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "cluster": {k: v for k, v in sorted(resources.items()) if k in ("CPU", "GPU")},

@@ -2,7 +2,6 @@
 
 import heapq
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from study.runner import resources_of
 from study.state import StudyState, Trial
 from study.units import duration, size
 from trainables.cohort import PreparedCohort, PreparedSubject, find_cohort
+from trainables.cpus import usable_cpus
 from trainables.errors import UserError
 
 NUM_STEPS = 6
@@ -69,7 +69,7 @@ def estimate(config: StudyConfig, directory: Path, *, say: Callable[[str], None]
     from trainables.hardware import describe, ready_process, training_device
 
     check_parts(config)
-    resources = resources_of(config, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
+    resources = resources_of(config, {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())})
     ready_process(max(1, int(resources.cpus)))
     cache = directory.absolute().parent / "cohorts"
     cohort = obtain(config.cohort, cache, say=say)
