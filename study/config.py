@@ -39,7 +39,7 @@ class BudgetConfig(_Config):
     device_hours: float | None = Field(default=None, gt=0)
     """Device-hours paid for."""
     wall_hours: float | None = Field(default=None, gt=0)
-    """Since the first trial began."""
+    """Since the first trial began, counted while the study runs."""
     times_cov: float | None = Field(default=None, gt=0)
     """Multiples of the paid cost of one training of `reference`."""
     reference: str = "cov"

@@ -1,6 +1,5 @@
 """What a study ran on: versions, hardware, code. Written down by every driver, printed in the report."""
 
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from trainables.cpus import usable_cpus
 from trainables.errors import UserError
 from trainables.extensions import extend_path
 from trainables.proof import check_code, source_digest
@@ -38,7 +38,7 @@ def hardware(resources: dict[str, float]) -> dict[str, Any]:
     )
     return {
         "cpu": cpu,
-        "num_cpus": os.cpu_count(),
+        "num_cpus": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "cluster": {k: v for k, v in sorted(resources.items()) if k in ("CPU", "GPU")},

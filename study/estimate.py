@@ -2,7 +2,6 @@
 
 import heapq
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from study.runner import resources_of
 from study.state import StudyState, Trial
 from study.units import duration, size
 from trainables.cohort import PreparedCohort, PreparedSubject, find_cohort
+from trainables.cpus import usable_cpus
 from trainables.errors import UserError
 
 NUM_STEPS = 6
@@ -69,7 +69,7 @@ def estimate(config: StudyConfig, directory: Path, *, say: Callable[[str], None]
     from trainables.hardware import describe, ready_process, training_device
 
     check_parts(config)
-    resources = resources_of(config, {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())})
+    resources = resources_of(config, {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())})
     ready_process(max(1, int(resources.cpus)))
     cache = directory.absolute().parent / "cohorts"
     cohort = obtain(config.cohort, cache, say=say)
@@ -136,7 +136,7 @@ def time_training(config: StudyConfig, cohort: PreparedCohort, terms: list[str],
     few = replace(few, subjects=tuple(sorted(few.subjects, key=lambda subject: subject.start)))
     factor = {split: _num_slices(subjects) / _num_slices(subjects[:1]) for split, subjects in judged.items()}
 
-    meter = Meter(taken=time.time())
+    meter = Meter(taken=time.monotonic())
     training = Training(
         config.training.model_copy(update={"epochs": 2, "steps_per_epoch": NUM_STEPS}),
         few,
@@ -212,8 +212,9 @@ def rehearse(
 
     tell("scale", losses=dict.fromkeys(terms, 1.0))
     while True:
-        for ending in plan.endings(state):
-            tell("search_ended", **asdict(ending))
+        while endings := plan.endings(state):
+            for ending in endings:
+                tell("search_ended", **asdict(ending))
         trial = plan.next(state) if len(running) < workers else None
         if trial is not None:
             tell("trial", **asdict(trial) | {"trial": trial.key})

@@ -82,15 +82,18 @@ class Journal:
 
     Args:
         path: the journal's file; its folder is made.
-        clock: returns Unix time in seconds.
+        clock: returns Unix time in seconds: a label, which may step.
+        timer: returns seconds that never step; of a computer that sleeps, those in which it was awake.
 
     Raises:
         JournalError: another process writes this journal, or its folder cannot be written.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, timer: Callable[[], float] = time.monotonic
+    ) -> None:
         self.path = path
-        self._clock = clock
+        self._clock, self._timer = clock, timer
         self._lock = FileLock(path.with_suffix(".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,22 +108,31 @@ class Journal:
                 f"{path.parent}: cannot be written ({error.strerror}). Choose another folder with --out."
             ) from None
         self._file: BinaryIO | None = None
-        self._num_events = self._cut_torn_line() if path.exists() else 0
+        self._num_events, self._before = self._cut_torn_line() if path.exists() else (0, 0.0)
+        self._opened = timer()
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
-    def _cut_torn_line(self) -> int:
-        """Cuts what a crash left of a last line, so that the next event starts on a line of its own."""
-        num_events = sum(1 for _ in read_events(self.path))
+    def seconds(self) -> float:
+        """The study's clock: seconds for which its journal has been open, over all drivers. It never steps."""
+        return round(self._before + self._timer() - self._opened, 6)
+
+    def _cut_torn_line(self) -> tuple[int, float]:
+        """Cuts what a crash left of a last line, so that the next event starts on a line of its own. Returns how many
+        events there are, and the study's clock at the last."""
+        num_events, clock = 0, 0.0
+        for event in read_events(self.path):
+            num_events, clock = num_events + 1, _reading(event)
         with self.path.open("r+b") as file:
             size = 0
             for _ in range(num_events):
                 size += len(file.readline())
             file.truncate(size)
-        return num_events
+        return num_events, clock
 
     def append(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Writes one event and returns it. Raises OSError when the disk does (full, read-only)."""
-        head = {"v": SCHEMA_VERSION, "n": self._num_events, "time": round(self._clock(), 6), "event": kind}
+        times = {"time": round(self._clock(), 6), "clock": self.seconds()}
+        head = {"v": SCHEMA_VERSION, "n": self._num_events, **times, "event": kind}
         event = head | _finite(fields)
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
@@ -203,14 +215,19 @@ def replay(events: Iterator[dict[str, Any]]) -> StudyState:
     return state
 
 
+def _reading(event: dict[str, Any], label: str = "time") -> float:
+    """The study's clock at an event; a journal from before there was one has Unix times, under `label` if it can."""
+    return event.get("clock", event.get(label, event["time"]))
+
+
 def apply(state: StudyState, event: dict[str, Any]) -> None:
     """Folds one event into the state."""
-    now = event["time"]
-    state.updated = now
+    now = _reading(event)
+    state.updated, state.clock = event["time"], now
     match event["event"]:
         case "study":
-            state.info = {k: v for k, v in event.items() if k not in ("v", "n", "time", "event")}
-            state.started = now
+            state.info = {k: v for k, v in event.items() if k not in ("v", "n", "time", "clock", "event")}
+            state.started = event["time"]
         case "driver_started":
             state.finished = False
             _close_running(state, "lost")
@@ -231,9 +248,9 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             trial = state.trials[event["trial"]]
             trial.state = "running"
             _mark_work(state)
-            trial.attempts.append(
-                Attempt(number=event["attempt"], started=event["started"], share=event["share"], ended=now)
-            )
+            started = {"started": _reading(event, "started"), "started_time": event["started"]}
+            ended = {"ended": now, "ended_time": event["time"]}
+            trial.attempts.append(Attempt(number=event["attempt"], share=event["share"], **started, **ended))
         case "measurement":
             trial = state.trials[event["trial"]]
             # A repeated epoch (after a crash) supersedes what the lost attempt had measured.
@@ -246,7 +263,7 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             trial = state.trials[event["trial"]]
             attempt = trial.attempts[-1]
             attempt.state, attempt.reason = event["state"], event.get("reason")
-            attempt.ended = event.get("ended", now)
+            attempt.ended, attempt.ended_time = _reading(event, "ended"), event.get("ended", event["time"])
             attempt.cost = event.get("cost") or attempt.cost
             trial.state = "waiting" if event.get("retry") else event["state"]
         case "scores":
@@ -254,12 +271,13 @@ def apply(state: StudyState, event: dict[str, Any]) -> None:
             trial.scan_scores = event["scores"]
             trial.scores = by_subject(event["scores"], state.subject_of)
         case "search_ended":
-            search = Search(**{k: event[k] for k in ("arm", "replicate", "incumbent", "reason")})
+            fields = {k: event[k] for k in ("arm", "replicate", "incumbent", "reason")}
+            search = Search(**fields, given_up=event.get("given_up", False))
             state.searches[search.arm, search.replicate] = search
         case "heartbeat":
             for trial in state.trials.values():
                 if trial.state == "running":
-                    trial.attempts[-1].ended = now
+                    trial.attempts[-1].ended, trial.attempts[-1].ended_time = now, event["time"]
         case "note":
             state.notes.append(event["text"])
         case "driver_stopped":
@@ -286,10 +304,12 @@ def _measured(attempt: Attempt, event: dict[str, Any]) -> None:
     attempt.device, attempt.device_uuid = event["device"]["name"], event["device"]["uuid"]
     attempt.node = event["device"]["node"]
     if attempt.state == "running":
-        attempt.ended = event["time"]
+        attempt.ended, attempt.ended_time = _reading(event), event["time"]
         # The worker knows when it took the device; a duration is free of the skew between two machines' clocks.
         held_seconds = event["cost"]["device_seconds"] / attempt.share
-        attempt.started = min(attempt.started, event["time"] - held_seconds)
+        taken = min(attempt.started, attempt.ended - held_seconds)
+        attempt.started_time -= attempt.started - taken
+        attempt.started = taken
 
 
 def _close_running(state: StudyState, attempt_state: str) -> None:

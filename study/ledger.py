@@ -51,7 +51,8 @@ def selected(state: StudyState, trial: Trial) -> dict[str, Any] | None:
 
 
 def attempt_rows(state: StudyState) -> Iterator[Row]:
-    """One row an attempt, in the order in which the trials were handed out. Times are Unix seconds."""
+    """One row an attempt, in the order in which the trials were handed out. Times are Unix seconds: labels,
+    whose difference is no cost, since that clock may step."""
     for trial in state.trials.values():
         for attempt in trial.attempts:
             yield {
@@ -60,8 +61,8 @@ def attempt_rows(state: StudyState) -> Iterator[Row]:
                 "state": attempt.state,
                 "device": attempt.device,
                 "share": attempt.share,
-                "started": attempt.started,
-                "ended": attempt.ended,
+                "started": attempt.started_time,
+                "ended": attempt.ended_time,
                 "device_seconds": attempt.device_seconds,
                 **{column: attempt.cost.get(column) for column in COST_COLUMNS},
             }

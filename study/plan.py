@@ -2,38 +2,18 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from search_spaces.arm import Arm, Budget, SearchPlan, Weights
 from search_spaces.search import OptunaSearch
+from study.objective import Objective
 from study.state import OPEN_STATES, Search, StudyState, Trial
 
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The validation metric that selects, and its goal."""
-
-    name: str
-    goal: str
-
-    @property
-    def key(self) -> str:
-        """As measurements name it."""
-        return f"val/{self.name}"
-
-    def value(self, trial: Trial, *, until: float = math.inf) -> float | None:
-        """Best validated value of a trial in its epochs up to `until`, None if it measured nothing."""
-        best = trial.best(self.key, self.goal, until=until)
-        return None if best is None else best["metrics"][self.key]
-
-    def incumbent(self, trials: Sequence[Trial]) -> Trial | None:
-        """The best validated complete trial; the earlier one of equals."""
-        sign = 1 if self.goal == "max" else -1
-        complete = [(sign * v, t) for t in trials if t.state == "complete" and (v := self.value(t)) is not None]
-        return max(complete, key=lambda pair: pair[0])[1] if complete else None
+NUM_FAILURES = 20
+"""So many trials of a search that failed one after another end it: they may cost next to nothing, and no limit in hours
+would ever be reached."""
 
 
 class Replicate:
@@ -87,6 +67,8 @@ class Replicate:
         number = len(trials)
         known = trials[: self._num_known(number)]
         if any(t.state in OPEN_STATES for t in known) or self._over(state, trials):
+            return None
+        if self._failing(trials) or self._awaits_reference(state, number):
             return None
         key = f"{self.arm.name}-r{self.number}-t{number:03d}"
         if number == 0 and self.arm.waits_for is None:
@@ -166,12 +148,14 @@ class Replicate:
         """How many trials of the search have ended when trial `number` begins, whoever is fast."""
         return max(0, number - self.plan.parallel + 1)
 
-    def ending(self, state: StudyState) -> Search | None:
-        """How the search ended, once its budget is spent and its last trial is done."""
+    def ending(self, state: StudyState, *, stuck: bool = False) -> Search | None:
+        """How the search ended: its budget is spent and its last trial done, or it is `stuck`, and what it waits for
+        can't come any more."""
         trials = self.trials(state)
         if self.ended(state) or any(t.state in OPEN_STATES for t in trials):
             return None
-        reason = self._over(state, trials)
+        spent = self._over(state, trials)
+        reason = spent or self._failing(trials) or (self._missing(state, len(trials)) if stuck else None)
         if reason is None:
             return None
         inputs = self._inputs(state)
@@ -184,7 +168,28 @@ class Replicate:
             replicate=self.number,
             incumbent=incumbent.key if incumbent else None,
             reason=reason,
+            given_up=spent is None,
         )
+
+    def _failing(self, trials: Sequence[Trial]) -> str | None:
+        """Why the search is given up, None while its trials do not fail, as far as the next one may know."""
+        last = trials[: self._num_known(len(trials))][-NUM_FAILURES:]
+        failing = len(last) == NUM_FAILURES and all(trial.state == "failed" for trial in last)
+        return f"{NUM_FAILURES} trials failed one after another" if failing else None
+
+    def _awaits_reference(self, state: StudyState, number: int) -> bool:
+        """Whether trial `number` must wait until one training of the reference is complete: a search whose budget is a
+        multiple of its cost begins beside it, with no more trials than may be in flight."""
+        budget = self.plan.budget
+        return budget.times_cov is not None and number >= self.plan.parallel and not _complete(state, budget.reference)
+
+    def _missing(self, state: StudyState, number: int) -> str:
+        """What trial `number` waits for."""
+        if self._awaits_reference(state, number):
+            return f"no training of {self.plan.budget.reference}, of whose cost the budget is a multiple, was completed"
+        if self.arm.waits_for is not None:
+            return f"{self.arm.waits_for}, whose weights it takes, has no incumbent"
+        return "the trial that tells the initial value of the loss terms failed"
 
     def _over(self, state: StudyState, trials: Sequence[Trial]) -> str | None:
         """Why the budget is spent, None while it is not."""
@@ -195,13 +200,13 @@ class Replicate:
         if budget.device_hours is not None and seconds >= budget.device_hours * 3600:
             return f"{budget.device_hours:g} device-hours"
         began = trials[0].attempts[0].started if trials and trials[0].attempts else math.inf
-        if budget.wall_hours is not None and (state.updated or 0) - began >= budget.wall_hours * 3600:
+        if budget.wall_hours is not None and state.clock - began >= budget.wall_hours * 3600:
             return f"{budget.wall_hours:g} hours of wall-clock"
         return self._over_reference(state, trials, budget, seconds)
 
     def _over_reference(self, state: StudyState, trials: Sequence[Trial], budget: Budget, seconds: float) -> str | None:
         """Limits that are measured against the trainings of the reference arm, once one of them is complete."""
-        done = [t for t in state.of_arm(budget.reference) if t.state == "complete"]
+        done = _complete(state, budget.reference)
         if not done:
             return None
         mean_seconds = sum(trial.device_seconds for trial in done) / len(done)
@@ -267,17 +272,22 @@ class Plan:
         return replicate.fallen_behind(state, trial) if replicate else None
 
     def endings(self, state: StudyState) -> list[Search]:
-        """Searches that are over and not yet written down as such."""
-        return [ending for replicate in self.replicates if (ending := replicate.ending(state))]
+        """Searches that are over and not yet written down as such. One may let another go on, or end: ask again."""
+        over = [ending for replicate in self.replicates if (ending := replicate.ending(state))]
+        if over or _open_arms(state) or self.next(state) is not None:
+            return over
+        # Nothing runs and nothing can: whatever these searches wait for doesn't come.
+        return [ending for replicate in self.replicates if (ending := replicate.ending(state, stuck=True))]
 
     def exhausted(self, state: StudyState) -> bool:
         """Whether no new trial can come any more, whatever the running ones bring."""
         if self.next(state) is not None or self.endings(state):
             return False
-        open_arms = {trial.arm for trial in state.trials.values() if trial.state in OPEN_STATES}
+        # A search may wait for any of the others: the terms' scale, its reference, its weights.
+        searching = not all(replicate.ended(state) for replicate in self.replicates)
         awaited = {arm.waits_for for arm in self.arms if len(state.of_arm(arm.name)) < len(arm.seeds)}
-        searched = {replicate.arm.name for replicate in self.replicates if not replicate.ended(state)}
-        return not open_arms & (awaited | searched)
+        open_arms = _open_arms(state)
+        return not open_arms & awaited and not (open_arms and searching)
 
     @property
     def num_trials(self) -> int | None:
@@ -300,14 +310,14 @@ class Plan:
         return self.arms[0].seeds[0]
 
     def _references(self, state: StudyState) -> Iterator[Trial]:
-        """A training whose cost or quality bounds a search goes first."""
+        """A training whose cost or quality bounds a search goes first; where it fails, that of the next seed."""
         names = {
             r.plan.budget.reference
             for r in self.replicates
             if r.plan.budget.times_cov or r.plan.budget.stop_when_beaten is not None
         }
         for arm in self.arms:
-            if arm.name in names and not state.of_arm(arm.name):
+            if arm.name in names and not _complete(state, arm.name) and arm.name not in _open_arms(state):
                 yield from self._of_arm(arm, state)
 
     def _searches(self, state: StudyState) -> Iterator[Trial]:
@@ -360,6 +370,15 @@ class Plan:
                 weighting=arm.make_weighting({}, inputs),
                 terms=list(arm.terms),
             )
+
+
+def _complete(state: StudyState, arm: str) -> list[Trial]:
+    return [trial for trial in state.of_arm(arm) if trial.state == "complete"]
+
+
+def _open_arms(state: StudyState) -> set[str]:
+    """Arms of which a trial runs or waits."""
+    return {trial.arm for trial in state.trials.values() if trial.state in OPEN_STATES}
 
 
 def mean_weights(trial: Trial) -> dict[str, float]:

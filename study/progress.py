@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from study.console import make_console, make_table
-from study.plan import Objective, Plan
+from study.objective import Objective
+from study.plan import Plan
 from study.state import StudyState, Trial
 from study.units import duration
 
@@ -41,7 +42,7 @@ class Progress:
     def live(self, state: StudyState, plan: Plan, workers: int) -> Iterator[None]:
         """Shows `state` for as long as trials run."""
         self._state, self._plan, self._workers = state, plan, workers
-        self._began = time.time()
+        self._began = time.monotonic()
         self._told = {key for key, trial in state.trials.items() if trial.state not in ("waiting", "running")}
         total = plan.num_trials
         self.say(f"Trials: {total if total else 'as many as the budget allows'}, {workers} at a time")
@@ -84,7 +85,7 @@ class Progress:
     def _table(self) -> Table:
         rows = arm_rows(self._state, self._plan)
         left = time_left(self._state, self._plan, self._workers)
-        title = f"{self._state.info.get('name', 'study')}: {duration(time.time() - self._began)} so far"
+        title = f"{self._state.info.get('name', 'study')}: {duration(time.monotonic() - self._began)} so far"
         return arm_table(
             title + (f", about {duration(left)} left" if left else ""), objective_of(self._state).key, rows
         )
@@ -144,8 +145,6 @@ def time_left(state: StudyState, plan: Plan, workers: int) -> float | None:
     mean_seconds = sum((t.attempts[-1].ended or 0) - t.attempts[-1].started for t in done) / len(done)
     closed = sum(t.state in ("complete", "failed", "pruned") for t in state.trials.values())
     spent = sum(
-        min(mean_seconds, (state.updated or 0) - t.attempts[-1].started)
-        for t in state.trials.values()
-        if t.state == "running"
+        min(mean_seconds, state.clock - t.attempts[-1].started) for t in state.trials.values() if t.state == "running"
     )
     return max(0.0, (plan.num_trials - closed) * mean_seconds - spent) / workers

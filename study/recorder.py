@@ -51,6 +51,7 @@ class Recorder(tune.Callback, tune.Stopper):
         take_back: told the key of a trial that is to be handed out again.
         interrupted: set when a person or the system asks the study to stop.
         tick: called about ten times a second.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Recorder(tune.Callback, tune.Stopper):
         if self.stopped or self._interrupted.is_set():
             raise StudyStopped(self.stopped or "interrupted")
         running = any(trial.state == "running" for trial in self._state.trials.values())
-        if running and self._clock() - (self._state.updated or 0) > HEARTBEAT_SECONDS:
+        if running and self._journal.seconds() - self._state.clock > HEARTBEAT_SECONDS:
             self._journal.append("heartbeat")
         self._tick()
 

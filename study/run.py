@@ -13,8 +13,9 @@ from study.cohort import describe, obtain, save_reference
 from study.config import StudyConfig
 from study.environment import code_in_use, git_revision, hardware, versions
 from study.journal import Journal, apply, begun_state
+from study.objective import Objective
 from study.parts import changed_parts, check_parts, goals_of, origins
-from study.plan import Objective, Plan
+from study.plan import Plan
 from study.progress import Progress
 from study.runner import check_cpus, check_nodes, check_storage, cluster, run_trials
 from study.settled import edits_left, settle, write_study

@@ -20,6 +20,7 @@ from study.journal import Journal
 from study.parts import origins
 from study.plan import Plan
 from study.state import OPEN_STATES, StudyState
+from trainables.cpus import usable_cpus
 from trainables.errors import UserError
 from trainables.lean import lean_import, without_collector
 
@@ -83,7 +84,7 @@ def cluster(config: StudyConfig, address: str | None) -> Iterator[Resources]:
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     if address is None:
-        workers = wanted.workers or max(1, int((os.cpu_count() or 1) // wanted.cpus_per_trial))
+        workers = wanted.workers or max(1, int(usable_cpus() // wanted.cpus_per_trial))
         options |= {"address": "local", "num_cpus": math.ceil(workers * wanted.cpus_per_trial)}
     else:
         del options["include_dashboard"]
@@ -125,9 +126,9 @@ def _job_config() -> Any:
 
 
 def check_cpus(wanted: ResourcesConfig, available: float | None = None) -> None:
-    """Raises UserError if more CPUs are asked for than there are (by default on this machine)."""
+    """Raises UserError if more CPUs are asked for than there are (by default those that this process may use)."""
     workers, cpus_per_trial = wanted.workers, wanted.cpus_per_trial
-    available = available if available is not None else os.cpu_count() or 1
+    available = available if available is not None else usable_cpus()
     needed = (workers or 1) * cpus_per_trial
     if needed > available:
         possible = int(available // cpus_per_trial)

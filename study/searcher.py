@@ -53,8 +53,12 @@ class PlanSearcher(Searcher):
             return None
 
     def _suggest(self) -> dict[str, Any] | str | None:
-        for ending in self._plan.endings(self._state):
-            self._journal.append("search_ended", **asdict(ending))
+        while endings := self._plan.endings(self._state):
+            for ending in endings:
+                self._journal.append("search_ended", **asdict(ending))
+                if ending.given_up:
+                    name = f"{ending.arm}, replicate {ending.replicate}"
+                    self._journal.append("note", text=f"The search of {name} was given up: {ending.reason}.")
         num_open = sum(
             trial.state in OPEN_STATES and key in self._handed_out for key, trial in self._state.trials.items()
         )

@@ -26,7 +26,7 @@ class Attempt:
 
     number: int
     started: float
-    """Unix time in seconds at which the device was taken."""
+    """When the device was taken, in seconds of the study's clock (`Journal.seconds`)."""
     share: float
     """Devices held: 1, a fraction of one, or several."""
     device: str = ""
@@ -35,15 +35,19 @@ class Attempt:
     device_uuid: str | None = None
     state: str = "running"
     """`running`, `complete`, `pruned`, `failed` or `lost`."""
+    started_time: float = 0.0
+    """The same as a Unix time: a label, which costs never come from, since that clock may step."""
     ended: float | None = None
-    """Unix time in seconds; while running, the time of the last event heard of."""
+    """In seconds of the study's clock; while running, of the last event heard of."""
+    ended_time: float | None = None
+    """The same as a Unix time."""
     reason: str | None = None
     cost: dict[str, float | None] = field(default_factory=dict)
     """Last cumulative cost the attempt reported itself (see `trainables.meter.Cost`)."""
 
     @property
     def device_seconds(self) -> float:
-        """Paid cost: wall-clock seconds that the device was held, times the share held."""
+        """Paid cost: seconds that the device was held, times the share held."""
         return max(0.0, (self.ended or self.started) - self.started) * self.share
 
 
@@ -79,7 +83,7 @@ class Trial:
 
     @property
     def ended(self) -> float | None:
-        """Unix time at which the last attempt ended, None while it has not."""
+        """When the last attempt ended, by the study's clock; None while it has not."""
         if self.state in OPEN_STATES or not self.attempts:
             return None
         return self.attempts[-1].ended
@@ -102,6 +106,8 @@ class Search:
     incumbent: str | None
     """Key of the best validated trial, None if none completed."""
     reason: str
+    given_up: bool = False
+    """Whether it ended before its budget was spent."""
 
 
 @dataclass(kw_only=True)
@@ -138,6 +144,8 @@ class StudyState:
     started: float | None = None
     updated: float | None = None
     """Unix time of the last event."""
+    clock: float = 0.0
+    """The study's clock at the last event, in seconds."""
     finished: bool = False
     notes: list[str] = field(default_factory=list)
     """Things the report must say (a stopped search, a torn line, mixed devices)."""

@@ -69,7 +69,7 @@ class Runs:
             case "attempt_started":
                 self._start_attempt(self.state.trials[event["trial"]], event)
             case "measurement" if not repeated:
-                self._measure(self.state.trials[event["trial"]], event["time"])
+                self._measure(self.state.trials[event["trial"]], now)
             case "attempt_ended":
                 self._end_attempt(self.state.trials[event["trial"]], now)
             case "scores" if self.state.trials[event["trial"]].role != "search":
@@ -160,8 +160,8 @@ class Runs:
         run.set("running")
         run.tags["attempts"] = str(len(trial.attempts))
 
-    def _measure(self, trial: Trial, time: float) -> None:
-        measurement, now = trial.measurements[-1], to_ms(time)
+    def _measure(self, trial: Trial, now: int) -> None:
+        measurement = trial.measurements[-1]
         trial.measurements[:-1] = []  # of each trial the last one is enough here
         value = measurement["metrics"].get(self.state.info.get("objective"))
         if value is not None and self._better(value, self._best.get(trial.key)):
@@ -171,7 +171,7 @@ class Runs:
             self._log_cost(trial, now)
         if trial.role == "confirmation":
             return
-        strand, paid_seconds = self._strand(trial), self._paid(self._strand(trial), time)
+        strand, paid_seconds = self._strand(trial), self._paid(self._strand(trial))
         if value is not None and self._better(value, strand.values.get(self.state.info["objective"])):
             # Until now the former incumbent was the best in hand: the curve is a staircase, not a slope.
             self._log_incumbent(trial, strand, now - 1, paid_seconds)
@@ -203,7 +203,7 @@ class Runs:
         arm = self._touch(self._arm_key(trial.arm))
         if trial.role != "confirmation":
             strand = self._strand(trial)
-            self._log_incumbent(trial, strand, now, self._paid(strand, now / 1000))
+            self._log_incumbent(trial, strand, now, self._paid(strand))
         seconds = self._arm_seconds[trial.arm]
         # Not `cost/`: a table grouped by arm averages equal keys, and this is a sum.
         paid = {f"paid/{part}_device_seconds": value for part, value in seconds.items()}
@@ -220,9 +220,9 @@ class Runs:
         about = {"device": attempt.device, "node": attempt.node, "reason": attempt.reason}
         run.tags |= {name: to_text(value) for name, value in about.items() if value}
         if trial.state in MLFLOW_STATUS:
-            self._conclude(run, trial.state, to_ms(attempt.ended or now / 1000))
+            self._conclude(run, trial.state, to_ms(attempt.ended_time or now / 1000))
         else:  # it will be tried again
-            run.set("lost", to_ms(attempt.ended or now / 1000))
+            run.set("lost", to_ms(attempt.ended_time or now / 1000))
 
     def _judge(self, trial: Trial, now: int) -> None:
         judged = [t for t in self.state.of_arm(trial.arm) if t.scores and t.role != "search"]
@@ -252,7 +252,7 @@ class Runs:
         for trial in list(self._running.values()):
             self._pay(trial)
             if run := self.runs.get(self._trial_key(trial)):
-                ended = to_ms(trial.attempts[-1].ended or now / 1000)
+                ended = to_ms(trial.attempts[-1].ended_time or now / 1000)
                 self._log_cost(trial, ended)
                 self._touch(run.key).set("lost", ended)
 
@@ -274,10 +274,10 @@ class Runs:
             known = self._strands[trial.arm, number] = _Strand(prefix="incumbent" if first else f"incumbent_r{number}")
         return known
 
-    def _paid(self, strand: _Strand, time: float) -> float:
-        """Device-seconds that the strand has paid at `time`, what still runs included."""
+    def _paid(self, strand: _Strand) -> float:
+        """Device-seconds that the strand has paid by now, what still runs included."""
         running = (t.attempts[-1] for t in self._running.values() if self._strand(t) is strand)
-        return strand.closed_seconds + sum(max(0.0, time - a.started) * a.share for a in running)
+        return strand.closed_seconds + sum(max(0.0, self.state.clock - a.started) * a.share for a in running)
 
     def _better(self, value: float, best: float | None) -> bool:
         return best is None or (value < best if self.state.info.get("goal") == "min" else value > best)

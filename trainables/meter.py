@@ -15,7 +15,7 @@ class Cost:
     train_seconds: float
     eval_seconds: float
     device_seconds: float
-    """Wall-clock seconds since the device was taken, times the share of it that is held."""
+    """Seconds since the device was taken, times the share of it that is held."""
     cpu_seconds: float
     """User plus system time of the process."""
     peak_bytes: int
@@ -36,7 +36,8 @@ class Meter:
     Args:
         taken: clock reading at which the device was taken.
         share: share of the device that is held, in (0, 1].
-        clock: returns seconds; Unix time outside tests, so that `taken` may come from another process.
+        clock: returns seconds that never step, the same in every process of a machine, so that `taken` may come from
+            another. While a computer sleeps it stands still.
         cpu_clock: returns the CPU seconds of this process.
         peak: returns the peak memory in bytes.
         energy: returns joules used by the whole device so far, or None where that is not honest.
@@ -47,7 +48,7 @@ class Meter:
         *,
         taken: float,
         share: float = 1.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = cpu_seconds,
         peak: Callable[[], int] | None = None,
         energy: Callable[[], float | None] = lambda: None,

@@ -2,7 +2,7 @@
 
 import time
 
-TAKEN = time.time()  # as near as a worker comes to the moment Ray gave it its device: before the slow imports
+TAKEN = time.monotonic()  # as near as a worker comes to the moment Ray gave it its device: before the slow imports
 
 import errno  # noqa: E402
 import socket  # noqa: E402
@@ -33,7 +33,7 @@ class Synthesis(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next trial in the same process: everything fresh, through the same code as the first."""
-        self._begin(new_config["trial"], taken=time.time())
+        self._begin(new_config["trial"], taken=time.monotonic())
         return True
 
     def _begin(self, trial: dict[str, Any], *, taken: float) -> None:

@@ -169,7 +169,7 @@ class _Worker:
             terms=("l1", "ssim"),
             weighting=make_weighting({"name": "cov"}, 2),
             seed=0,
-            meter=Meter(taken=time.time()),
+            meter=Meter(taken=time.monotonic()),
         )
         for _ in range(3):
             self._training.run_epoch()

@@ -34,6 +34,7 @@ from study.state import StudyState
 from trainables.cohort import PreparedCohort
 from trainables.cohort.geometry import Geometry
 from trainables.cohort.prepared import PreparedSubject
+from trainables.cpus import usable_cpus
 
 NUM_REPLICATES = 4
 NUM_AUTOMATIC = 20
@@ -183,7 +184,7 @@ def tell(state: StudyState, watch: Watch, num_workers: int) -> None:
     overhead = ((last - first) - sum(own) / num_workers) / len(attempts)
     first_note, settled, last_note = watch.notes[0], watch.notes[min(1, len(watch.notes) - 1)], watch.notes[-1]
     print(
-        f"\n{len(attempts)} trials on {num_workers} workers ({os.cpu_count()} real CPUs) in {last - first:.0f} s, "
+        f"\n{len(attempts)} trials on {num_workers} workers ({usable_cpus()} real CPUs) in {last - first:.0f} s, "
         f"{1000 * float(np.median(own)):.0f} ms each in their own process (median)\n"
         f"overhead a trial: {overhead:.3f} s (bar 0.15 s)\n"
         f"driver's growth: {last_note[2] - first_note[2]:.0f} MB from trial {first_note[0]} on, "

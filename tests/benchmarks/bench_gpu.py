@@ -199,7 +199,7 @@ def make_training(device: torch.device, **options: int) -> Training:
     """The training loop on slices of 1 mm, as the preset `paper` has it."""
     config = TrainingConfig(network=NETWORK, epochs=10_000, batch_size=BATCH_SIZE, precision="auto", **options)
     weighting = make_weighting({"name": "fixed", "weights": [0.25] * len(TERMS)}, len(TERMS))
-    meter = Meter(taken=time.time())
+    meter = Meter(taken=time.monotonic())
     return Training(config, make_cohort(), terms=TERMS, weighting=weighting, seed=0, meter=meter, device=device)
 
 

@@ -69,7 +69,7 @@ def measure(journal: Journal, key: str, epoch: int, held_seconds: float) -> None
 def write_journal(directory: Path, num_trials: int, num_epochs: int) -> None:
     """A finished search, `NUM_PARALLEL` trials at a time."""
     clock = [1_767_225_600.0]
-    with Journal(directory / "journal.jsonl", clock=lambda: clock[0]) as journal:
+    with Journal(directory / "journal.jsonl", clock=lambda: clock[0], timer=lambda: clock[0]) as journal:
         begin(journal)
         for first in range(0, num_trials, NUM_PARALLEL):
             keys = {f"tuned-r0-t{n:04d}": n for n in range(first, min(first + NUM_PARALLEL, num_trials))}

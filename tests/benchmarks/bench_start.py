@@ -81,6 +81,6 @@ def _run(config: Path, directory: Path) -> dict[str, float]:
     return {
         "imports, cohort and Ray": times["study"] - began,
         "to the first trial": times["trial"] - times["study"],
-        "to its process": first.started - times["trial"],
+        "to its process": first.started_time - times["trial"],
         "its set-up": first.cost["setup_seconds"] or 0.0,
     }

@@ -31,6 +31,7 @@ from study.estimate import time_training
 from study.journal import load_state
 from study.state import Attempt, StudyState
 from tests.benchmarks.table import Row, show, write
+from trainables.cpus import usable_cpus
 from trainables.hardware import ready_process
 
 EPOCHS = 4
@@ -59,7 +60,7 @@ def make_config(num_trials: int, trial_seconds: float, cache: Path, *, small: bo
     ready_process(1)
     equal = {"name": "fixed", "weights": [1 / len(config.terms)] * len(config.terms)}
     cohort = obtain(config.cohort, cache)
-    with busy_processors((os.cpu_count() or 1) - 1):
+    with busy_processors(usable_cpus() - 1):
         timing = time_training(config, cohort, list(config.terms), equal)
     rest_seconds = timing.trial_seconds - timing.epochs * timing.steps_per_epoch * timing.step_seconds
     num_steps = max(1, round((trial_seconds - rest_seconds) / EPOCHS / timing.step_seconds))

@@ -47,7 +47,7 @@ def train(config: dict[str, Any]) -> None:
         terms=settings["terms"],
         weighting=make_weighting({"name": "fixed", "weights": list(raw / raw.sum())}, len(raw)),
         seed=0,
-        meter=Meter(taken=time.time()),
+        meter=Meter(taken=time.monotonic()),
     )
     while not training.finished:
         measurement = training.run_epoch()

@@ -76,7 +76,7 @@ class FakeStudy:
         """Writes the study and returns its directory."""
         directory.mkdir(parents=True, exist_ok=True)
         clock = _Clock()
-        with Journal(directory / "journal.jsonl", clock=clock) as journal:
+        with Journal(directory / "journal.jsonl", clock=clock, timer=clock) as journal:
             for time, kind, fields in _Writer(self).events():
                 clock.now = time
                 if "arm" in fields:

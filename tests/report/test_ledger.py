@@ -23,7 +23,7 @@ def lost_and_found(tmp_path: Path) -> Path:
     clock = Clock()
     device = {"name": "GPU", "uuid": "u", "node": "n"}
     metrics = {"val/psnr": 20.0, "val/ssim": 0.5, "val/rmse": None}
-    with Journal(tmp_path / "journal.jsonl", clock=clock) as journal:
+    with Journal(tmp_path / "journal.jsonl", clock=clock, timer=clock) as journal:
 
         def say(seconds: float, kind: str, **fields: object) -> None:
             clock.now = 100.0 + seconds

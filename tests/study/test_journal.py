@@ -179,3 +179,86 @@ def test_an_epoch_measured_again_supersedes_the_lost_one():
         (1, 1),
         (2, 7),
     ]
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------
+
+
+class Clocks:
+    """A computer's clock, which somebody sets, and a timer, which only runs forward."""
+
+    def __init__(self) -> None:
+        self.time, self.seconds = 1_800_000_000.0, 70.0
+
+    def pass_(self, seconds: float, step: float = 0.0) -> None:
+        self.time += seconds + step
+        self.seconds += seconds
+
+    def journal(self, path: Path) -> Journal:
+        return Journal(path, clock=lambda: self.time, timer=lambda: self.seconds)
+
+
+TRIAL = {"arm": "cov", "role": "single", "seed": 1, "replicate": None, "number": None, "params": {},
+         "weighting": {"name": "cov"}, "terms": ["l1"]}  # fmt: skip
+
+
+def two_trials(path: Path, step: float, at: int):
+    """One trial after another, 20 s each on half a device; the clock steps in second `at`."""
+    clocks = Clocks()
+    with clocks.journal(path) as journal:
+        for second in range(42):
+            clocks.pass_(1.0, step if second == at else 0.0)
+            key, age = ("cov-s1", "cov-s2")[second // 21], second % 21
+            if age == 0:
+                journal.append("trial", trial=key, **TRIAL)
+                journal.append("attempt_started", trial=key, attempt=1, started=clocks.time, share=0.5)
+            elif age == 10:
+                journal.append("measurement", trial=key, attempt=1, epoch=1, step=1, metrics={}, weights={},
+                               cost=COST | {"device_seconds": 5.5}, device=DEVICE)  # fmt: skip
+            elif age == 20:
+                journal.append("attempt_ended", trial=key, state="complete")
+            else:
+                journal.append("heartbeat")
+    return load_state(path.parent)
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -1e6, 0.0])
+@pytest.mark.parametrize("at", [0, 5, 10, 20, 21, 30])
+def test_a_clock_that_is_set_changes_no_duration_no_cost_and_no_order(path, step, at):
+    state = two_trials(path, step, at)
+    # Taken a second before the driver heard of it, as the worker's own seconds say.
+    assert [t.device_seconds for t in state.trials.values()] == [10.5, 10.5]
+    first, second = (t.attempts[0] for t in state.trials.values())
+    assert (second.started - first.started, second.ended - first.ended) == (21, 21)
+    assert state.clock == 42
+    # The label is what the clock said.
+    assert second.ended_time == state.updated == 1_800_000_042 + step
+
+
+def test_the_time_between_two_drivers_does_not_pass_for_the_study(path):
+    clocks = Clocks()
+    for hours in (10, 0):
+        with clocks.journal(path) as journal:
+            journal.append("driver_started")
+            clocks.pass_(30)
+            journal.append("heartbeat")
+            clocks.pass_(2)
+            journal.append("driver_stopped")
+        clocks.pass_(hours * 3600)
+        clocks.seconds %= 5000  # and the machine was started anew
+    assert [event["clock"] for event in read_events(path)] == [0, 30, 32, 32, 62, 64]
+
+
+def test_a_journal_from_before_there_was_a_clock_goes_on_with_its_times(path):
+    from study import journal as module
+
+    old = {"v": 1, "n": 0, "event": "attempt_started", "trial": "cov-s1", "attempt": 1, "started": 1000.0, "share": 1}
+    trial = {"v": 1, "n": 0, "time": 999.0, "event": "trial", "trial": "cov-s1", **TRIAL}
+    path.write_bytes(module._encode(trial) + module._encode(old | {"time": 1001.0}))
+    clocks = Clocks()
+    with clocks.journal(path) as journal:
+        clocks.pass_(4)
+        journal.append("attempt_ended", trial="cov-s1", state="complete")
+        (attempt,) = journal.replay().trials["cov-s1"].attempts
+    assert (attempt.started, attempt.ended) == (1000, 1005)
+    assert (attempt.started_time, attempt.ended_time) == (1000, 1_800_000_004)

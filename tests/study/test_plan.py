@@ -242,6 +242,23 @@ def test_a_budget_in_hours_ends_a_search(budget):
     assert "hours" in state.searches["tuned", 0].reason
 
 
+@pytest.mark.parametrize("budget", [{"device_hours": 0.03}, {"wall_hours": 0.03}, {"times_cov": 8}])
+@pytest.mark.parametrize("hours", [-1, 1, 10])
+def test_a_clock_that_is_set_and_a_night_without_a_driver_spend_no_budget(budget, hours):
+    arms = {"tuned": {"budget": budget}, "cov": {}}
+    whole = Walk(config(arms=arms)).run(limit=100)
+    walk = Walk(config(arms=arms))
+    walk.start_all()
+    for _ in range(6):
+        walk.step_one()
+        walk.start_all()
+    walk.clock_set += hours * 3600
+    state = walk.run(limit=100)
+    assert course(state) == course(whole)
+    assert len(course(state)) > 10
+    assert [t.device_seconds for t in state.trials.values()] == [t.device_seconds for t in whole.trials.values()]
+
+
 def test_a_budget_in_trainings_of_cov_is_measured_as_it_runs():
     arms = {"tuned": {"budget": {"times_cov": 5}}, "cov": {"seeds": 2}}
     walk = Walk(config(arms=arms))
@@ -259,6 +276,109 @@ def test_a_search_may_stop_when_it_has_beaten_cov_and_says_so():
     state = Walk(config(arms=arms)).run()
     assert len(keys(state, "tuned-r0-t")) < 60
     assert "beats cov by more than 0.2" in state.searches["tuned", 0].reason
+
+
+FAST = {"parallel": 2, "seeds": 1}
+
+
+@pytest.mark.parametrize("budget", [{"times_cov": 3}, {"times_cov": 3, "device_hours": 1000}])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_search_whose_reference_fails_under_every_seed_goes_no_further_and_says_why(budget, workers):
+    arms = {"tuned": {"budget": budget, **FAST}, "cov": {"seeds": 2}}
+    walk = Walk(config(arms=arms), workers=workers, fail=("cov-s1", "cov-s2"))
+    state = walk.run(limit=100)
+    assert {t.state for t in state.of_arm("cov")} == {"failed"}
+    # What may run beside the reference is kept: its best trial is confirmed.
+    assert keys(state, "tuned") == ["tuned-r0-confirm-s1", "tuned-r0-t000", "tuned-r0-t001"]
+    assert (
+        state.searches["tuned", 0].reason == "no training of cov, of whose cost the budget is a multiple, was completed"
+    )
+
+
+def test_the_next_seed_of_a_reference_that_fails_takes_its_place():
+    arms = {"tuned": {"budget": {"times_cov": 3}, **FAST}, "cov": {"seeds": 2}}
+    walk = Walk(config(arms=arms), workers=1, fail=("cov-s1",))
+    state = walk.run(limit=100)
+    assert walk.order[:2] == ["cov-s1", "cov-s2"]
+    assert state.searches["tuned", 0].reason == "3 times the cost of one cov training"
+
+
+def test_a_search_that_would_stop_once_it_wins_goes_to_its_other_limit_when_there_is_nothing_to_beat():
+    arms = {"tuned": {"budget": {"trials": 6, "stop_when_beaten": 0.2}, **FAST}, "cov": {"seeds": 2}}
+    state = Walk(config(arms=arms), fail=("cov-s1", "cov-s2")).run(limit=100)
+    assert state.searches["tuned", 0].reason == "6 trials"
+
+
+def test_a_reference_whose_own_search_finds_nothing_is_none():
+    arms = {"tuned": {"budget": {"times_cov": 3, "reference": "tuned-b"}, **FAST},
+            "tuned-b": {"budget": {"trials": 3}, **FAST}}  # fmt: skip
+    state = Walk(config(arms=arms), fail=tuple(f"tuned-b-r0-t{n:03d}" for n in range(3))).run(limit=100)
+    assert state.searches["tuned-b", 0].incumbent is None
+    assert "no training of tuned-b" in state.searches["tuned", 0].reason
+    assert len(keys(state, "tuned-r0-t")) == 2
+
+
+def test_two_searches_that_are_each_others_reference_end_when_neither_completes_a_trial():
+    arms = {name: {"budget": {"times_cov": 3, "reference": other}, **FAST}
+            for name, other in (("tuned", "tuned-b"), ("tuned-b", "tuned"))}  # fmt: skip
+    walk = Walk(config(arms=arms), fail=tuple(f"{arm}-r0-t{n:03d}" for arm in arms for n in range(50)))
+    assert {key: s.incumbent for key, s in walk.run(limit=100).searches.items()} == {
+        ("tuned", 0): None,
+        ("tuned-b", 0): None,
+    }
+
+
+def test_what_the_scale_cannot_be_learnt_from_ends_with_that_reason():
+    walk = Walk(config(arms=TUNED), fail=("tuned-r0-t000",))
+    walk.scale = None  # its process dies before the first batch
+    state = walk.run(limit=100)
+    assert keys(state, "tuned") == ["tuned-r0-t000"]
+    assert state.searches["tuned", 0].reason == "the trial that tells the initial value of the loss terms failed"
+
+
+@pytest.mark.parametrize(
+    "budget", [{"device_hours": 1000}, {"wall_hours": 1000}, {"trials": 1000}, {"times_cov": 1000}]
+)
+@pytest.mark.parametrize("good", [0, 5])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_search_whose_trials_fail_one_after_another_ends(budget, good, workers):
+    arms = {"tuned": {"budget": budget, "parallel": 3}, "cov": {}}
+    fail = tuple(f"tuned-r0-t{number:03d}" for number in range(good, 1000))
+    state = Walk(config(arms=arms), workers=workers, fail=fail).run(limit=200)
+    # Known to trial n are trials 0 to n - 3, whoever is fast.
+    assert len(keys(state, "tuned-r0-t")) == good + 20 + 2
+    search = state.searches["tuned", 0]
+    assert search.reason == "20 trials failed one after another"
+    assert (search.incumbent is None) == (good == 0)
+
+
+def test_frozen_weights_of_a_search_that_found_nothing_are_not_waited_for():
+    arms = {"cov-frozen": {"seeds": 2}, "cov": {}}
+    fail = tuple(f"cov-r0-t{number:03d}" for number in range(4))
+    state = Walk(config(arms=arms, tune_learning_rate=RATES), fail=fail).run(limit=100)
+    assert not keys(state, "cov-frozen")
+    assert state.searches["cov-frozen", 0].reason == "cov, whose weights it takes, has no incumbent"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    budget=st.fixed_dictionaries({}, optional={
+        "trials": st.integers(1, 5), "times_cov": st.sampled_from([0.5, 2]), "stop_when_beaten": st.just(0.1),
+        "device_hours": st.sampled_from([1e-3, 0.01]), "wall_hours": st.sampled_from([1e-3, 0.01]),
+        "reference": st.sampled_from(["cov", "cov-frozen", "tuned-b"]),
+    }).filter(lambda b: b.keys() - {"stop_when_beaten", "reference"}),
+    rates=st.booleans(), workers=st.integers(1, 4), seed=st.integers(0, 99), failing=st.randoms(use_true_random=False),
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+)  # fmt: skip
+def test_whatever_fails_a_study_ends_and_every_search_says_why(budget, rates, workers, seed, failing, share):
+    arms = {"tuned": {"budget": budget, **FAST}, "tuned-b": {"budget": {"trials": 3, "times_cov": 9}, **FAST},
+            "cov-frozen": {}, "cov": {"seeds": 2}}  # fmt: skip
+    more = {"tune_learning_rate": RATES | {"budget": {"trials": 2}}} if rates else {}
+    walk = Walk(config(arms=arms, **more), workers=workers, seed=seed)
+    walk.fails = lambda key: failing.random() < share
+    state = walk.run(limit=400)
+    assert all(replicate.ended(state) for replicate in walk.plan.replicates)
+    assert all(search.reason for search in state.searches.values())
 
 
 def test_weights_sum_to_one_and_invert_the_scale():

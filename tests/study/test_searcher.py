@@ -16,10 +16,11 @@ def begin(tmp_path):
     """A journal and the searcher of a plan: `begin(num_workers=...)`."""
     with Journal(tmp_path / "journal.jsonl") as journal:
 
-        def begin(**limits) -> tuple[Journal, PlanSearcher]:
+        def begin(arms: dict | None = None, **limits) -> tuple[Journal, PlanSearcher]:
             state = StudyState(info={"objective": "val/psnr", "goal": "max"})
             journal.listeners.append(partial(apply, state))
-            return journal, PlanSearcher(make_plan(config(), None), journal, state, **limits)
+            plan = make_plan(config(arms=arms) if arms else config(), None)
+            return journal, PlanSearcher(plan, journal, state, **limits)
 
         yield begin
 
@@ -44,3 +45,20 @@ def test_no_more_are_open_than_were_asked_for(begin):
     journal, searcher = begin(num_workers=2, max_open=2)
     journal.append("scale", losses=SCALE, seed=0)
     assert len(handed(searcher)) == 2
+
+
+def test_a_search_that_cannot_go_on_ends_and_leaves_a_note_for_the_page(begin):
+    arms = {"tuned": {"budget": {"times_cov": 3}, "parallel": 1, "seeds": 1}, "cov": {}}
+    journal, searcher = begin(arms, num_workers=3)
+    journal.append("scale", losses=SCALE, seed=0)
+    assert handed(searcher) == ["cov-s1", "tuned-r0-t000"]  # one that may run beside the reference, and no second
+    for key in ("cov-s1", "tuned-r0-t000"):
+        journal.append("attempt_started", trial=key, attempt=1, started=0, share=1)
+        journal.append("attempt_ended", trial=key, state="failed", reason="NaN")
+    assert searcher.suggest("ray-9") == PlanSearcher.FINISHED
+    state = journal.replay()
+    assert state.searches["tuned", 0].incumbent is None
+    assert state.notes == [
+        "The search of tuned, replicate 0 was given up: no training of cov, of whose cost the budget is a multiple, "
+        "was completed."
+    ]

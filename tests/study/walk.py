@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,19 +53,26 @@ class Walk:
     ) -> None:
         self.plan = make_plan(config, folder)
         self.state = StudyState(info={"objective": "val/psnr", "goal": "max"})
-        self.workers, self.fail, self.epochs = workers, fail, epochs
+        self.workers, self.epochs = workers, epochs
+        self.scale: dict[str, float] | None = SCALE
+        self.fails: Callable[[str], bool] = fail.__contains__
         self._random = random.Random(seed)
         self.now = 0.0
+        self.clock_set = 0.0
+        """By how much the computer's clock was set since the start; studies have no use of it."""
         self.order: list[str] = []
 
     def event(self, kind: str, **fields) -> None:
-        apply(self.state, {"v": 1, "n": 0, "time": self.now, "event": kind, **fields})
+        apply(
+            self.state, {"v": 1, "n": 0, "time": self.now + self.clock_set, "clock": self.now, "event": kind, **fields}
+        )
 
     def start_all(self) -> None:
         """Fills the free workers."""
         while True:
-            for ending in self.plan.endings(self.state):
-                self.event("search_ended", **asdict(ending))
+            while endings := self.plan.endings(self.state):
+                for ending in endings:
+                    self.event("search_ended", **asdict(ending))
             running = [t for t in self.state.trials.values() if t.state in OPEN_STATES]
             trial = self.plan.next(self.state) if len(running) < self.workers else None
             if trial is None:
@@ -73,16 +81,16 @@ class Walk:
             self.order.append(trial.key)
             fields = ("arm", "role", "seed", "replicate", "number", "params", "weighting", "terms")
             self.event("trial", trial=trial.key, **{name: getattr(trial, name) for name in fields})
-            self.event("attempt_started", trial=trial.key, attempt=1, started=self.now, share=1)
+            self.event("attempt_started", trial=trial.key, attempt=1, started=self.now + self.clock_set, share=1)
 
     def step_one(self) -> None:
         """One running trial trains an epoch, and ends if it was the last one."""
         running = [t for t in self.state.trials.values() if t.state == "running"]
         trial = self._random.choice(running)
         self.now += self._random.uniform(1, 10)
-        if self.state.scale is None and trial.seed == self.plan.scale_seed:
-            self.event("scale", losses=SCALE, seed=trial.seed)
-        if trial.key in self.fail:
+        if self.scale is not None and self.state.scale is None and trial.seed == self.plan.scale_seed:
+            self.event("scale", losses=self.scale, seed=trial.seed)
+        if self.fails(trial.key):
             self.event("attempt_ended", trial=trial.key, state="failed", reason="NaN")
             return
         seconds = self.now - trial.attempts[-1].started
@@ -99,10 +107,11 @@ class Walk:
         elif self.plan.fallen_behind(self.state, trial.key) is not None:
             self.event("attempt_ended", trial=trial.key, state="pruned")
 
-    def run(self) -> StudyState:
-        """To the end."""
+    def run(self, *, limit: int | None = None) -> StudyState:
+        """To the end, of which there must be one before there are more than `limit` trials."""
         self.start_all()
         while not self.plan.exhausted(self.state) or any(t.state in OPEN_STATES for t in self.state.trials.values()):
             self.step_one()
             self.start_all()
+            assert limit is None or len(self.state.trials) <= limit, "no end"
         return self.state

@@ -78,7 +78,7 @@ def replay_into(
     """Appends events of the study at `source` to a journal in `directory`, as a driver does."""
     clock = [0.0]
     directory.mkdir(exist_ok=True)
-    with Journal(directory / "journal.jsonl", clock=lambda: clock[0]) as journal:
+    with Journal(directory / "journal.jsonl", clock=lambda: clock[0], timer=lambda: clock[0]) as journal:
         if mirror:
             journal.listeners.append(mirror)
         for number, event in enumerate(list(read_events(source / "journal.jsonl"))[start:stop], start=start):

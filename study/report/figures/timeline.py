@@ -1,4 +1,4 @@
-"""When each trial held which device."""
+"""When each trial held which device, by the study's clock: time while no driver ran is left out."""
 
 import heapq
 import textwrap
@@ -58,7 +58,7 @@ def draw(findings: Findings) -> Drawing | None:
     axes.set_ylim(shown - 0.4, -0.6)
     axes.set_yticks(range(shown), [_lane_label(lane, names) for lane in list(rows)[:shown]])
     axes.set_xlim(0, max((end - begin) / unit, 1e-3))
-    axes.set_xlabel(f"{name} since the first trial")
+    axes.set_xlabel(f"{name} since the first trial, while the study ran")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     figure.legend(handles=legend, loc="outside lower center", ncols=6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trainables.cohort.virtual import bids
 from trainables.cohort.virtual.protocol import VirtualCohortConfig, apportion
+from trainables.cpus import usable_cpus
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def simulate_cohort(
     """
     directory = Path(directory)
     if num_workers is None:
-        num_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        num_workers = usable_cpus()
     if num_workers < 1:
         raise UserError(f"num_workers is {num_workers}: give 1 or more, or leave it out for one a CPU")
     plans = plan_subjects(config)
