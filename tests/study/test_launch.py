@@ -45,7 +45,7 @@ def test_bash_reads_the_scripts(tmp_path, kind, gpus):
 def test_the_job_hands_ray_every_word_as_it_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.yaml").touch()
-    shims(tmp_path, ray='printf "%s\\n" "$@"')
+    shims(tmp_path, ray='if [ "$2" = submit ]; then printf "%s\\n" "$@"; else echo "Job \'$5\' succeeded"; fi')
     text = fill(
         "job", launch(tmp_path, config=tmp_path / "study.yaml", address="http://head:8265", tracking_uri="http://ml")
     )
@@ -122,6 +122,59 @@ def test_the_command_prints_with_dry_run_and_checks_the_configuration_first(tmp_
     wrong = cov_study("launch", "slurm", "--preset", "smoke", "-o", "sed=1", "--dry-run", folder=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "did you mean -o seed=1?" in wrong.stderr
+
+
+# --- the status that a job ends with ----------------------------------------------------------------------------
+
+SWALLOWS = 'while [ "$1" != -- ]; do shift; done; shift; "$@"; exit 0'
+"""`ray symmetric-run` with a driver whose status gets lost."""
+
+
+def slurm_job(folder: Path, ray: str, study: str) -> subprocess.CompletedProcess[str]:
+    """Runs the batch script where `ray` and the study are the given lines of a shell."""
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    shims(
+        programs,
+        scontrol=f'echo "$@" >> "{folder}/scontrol"; echo first; echo second',
+        srun='while [ "$1" != ray ]; do shift; done; "$@"',
+        ray=ray,
+        **{"cov-study": study},
+    )
+    text = fill("slurm", launch(folder)).replace(str(Path(sys.executable).parent), str(programs))
+    environment = os.environ | {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2"}
+    return subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 137])
+def test_a_slurm_job_ends_as_its_study_does_even_if_ray_does_not_say(tmp_path, status):
+    done = slurm_job(tmp_path, SWALLOWS, f"exit {status}")
+    assert done.returncode == status, done.stderr
+    assert not list((tmp_path / ODD).glob(".driver*"))
+
+
+@pytest.mark.parametrize(("ray", "status"), [("exit 0", 1), ("exit 7", 7)])
+def test_a_slurm_job_whose_ray_did_not_start_fails_whatever_an_earlier_one_left(tmp_path, ray, status):
+    (tmp_path / ODD).mkdir()
+    (tmp_path / ODD / ".driver.77.status").write_text("0\n")  # of the same job, before it was queued again
+    (tmp_path / ODD / ".driver.76.status").write_text("0\n")
+    done = slurm_job(tmp_path, ray, "exit 0")
+    assert done.returncode == status
+    assert ("Ray did not start" in done.stderr) == (ray == "exit 0")
+
+
+@pytest.mark.parametrize(
+    ("submit", "state", "status"),
+    [(0, "succeeded", 0), (0, "was stopped", 1), (1, "failed", 1), (0, "status is lost", 1)],
+)
+def test_a_ray_job_that_was_stopped_has_not_succeeded(tmp_path, monkeypatch, submit, state, status):
+    monkeypatch.chdir(tmp_path)
+    shims(tmp_path, ray=f'if [ "$2" = submit ]; then exit {submit}; else echo "Job \'succeeded-1\' {state}"; fi')
+    text = fill("job", launch(tmp_path, address="http://head:8265"))
+    assert subprocess.run(["bash", "-c", text], check=False).returncode == status
+    # Nobody waits for this one: it ends once it is submitted.
+    text = fill("job", launch(tmp_path, address="http://head:8265", no_wait=True))
+    assert subprocess.run(["bash", "-c", text], check=False).returncode == submit
 
 
 # --- the preemption notice --------------------------------------------------------------------------------------
