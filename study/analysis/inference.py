@@ -14,6 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 Verdict = Literal["superior", "non-inferior", "inferior", "inconclusive", "not testable"]
 
+Outcome = Literal[
+    "superior", "non-inferior", "non-inferior, worse", "worse, margin open", "inferior", "undecided", "not testable"
+]
+"""The verdict with its direction; see `outcome`."""
+
 MIN_BOOTSTRAP = 8
 """Fewer subjects are not resampled: their bootstrap means hardly leave the data, and claim too much."""
 ROUND_DECIMALS = 9
@@ -122,6 +127,21 @@ def judge(interval: Interval, margin: float) -> Verdict:
     if interval.low > -margin:
         return "non-inferior"
     return "inferior" if interval.high < -margin else "inconclusive"
+
+
+def outcome(interval: Interval, margin: float) -> Outcome:
+    """The verdict, and whether the candidate is shown to be worse: all of the interval below 0.
+
+    `non-inferior, worse`: by less than the margin. `worse, margin open`: it is open whether by more than the margin.
+    `undecided`: the interval holds 0 and reaches beyond the margin.
+    """
+    verdict = judge(interval, margin)
+    worse = interval.high is not None and interval.high < 0
+    if verdict == "non-inferior" and worse:
+        return "non-inferior, worse"
+    if verdict == "inconclusive":
+        return "worse, margin open" if worse else "undecided"
+    return verdict
 
 
 def noninferiority_power(margin: float, sd: float, n: int, *, difference: float = 0.0, alpha: float = 0.025) -> float:

@@ -10,7 +10,7 @@ from study.analysis.inference import margin_for_power
 from study.report.evidence import ArmEvidence, Evidence, mean
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, number, percent, seconds
+from study.report.quantities import OUTCOMES, QUANTITIES, count, enumerated, number, percent, seconds
 from study.report.resumed import changes
 from study.report.text import clean
 from study.state import OPEN_STATES, Trial
@@ -114,12 +114,12 @@ def _edge(arm: ArmEvidence) -> Iterator[Caveat]:
 def _runs(findings: Findings) -> Iterator[Caveat]:
     changed: dict[str, list[str]] = {}
     for c in findings.decisive.values():
-        if c.mixed is not None and c.verdict_of_runs is not None and c.verdict_of_runs != c.verdict:
+        if c.mixed is not None and c.outcome_of_runs is not None and c.outcome_of_runs != c.outcome:
             quantity = QUANTITIES[c.metric]
-            interval = interval_text(c.mixed.low, c.mixed.high, quantity.decimals)
-            changed.setdefault(c.verdict_of_runs, []).append(f"{quantity.label} ({interval})")
+            interval = quantity.between(c.mixed.low, c.mixed.high)
+            changed.setdefault(OUTCOMES[c.outcome_of_runs], []).append(f"{quantity.label} ({interval})")
     if changed:
-        anew = "; ".join(f"{verdict} in {enumerated(metrics)}" for verdict, metrics in changed.items())
+        anew = "; ".join(f"{words} in {enumerated(metrics)}" for words, metrics in changed.items())
         text = (
             "The verdict is about these trained models. Asked about trainings anew, with the spread between seeds "
             f"counted (mixed model), it would be {anew}."
@@ -151,7 +151,7 @@ def _fixed(evidence: Evidence) -> Iterator[Caveat]:
 
 def _statistics(findings: Findings) -> Iterator[Caveat]:
     comparisons = list(findings.decisive.values())
-    worse = [QUANTITIES[c.metric].label for c in comparisons if c.worse_within_margin]
+    worse = [QUANTITIES[c.metric].label for c in comparisons if c.outcome == "non-inferior, worse"]
     if worse:
         text = f"In {enumerated(worse)} the difference is real: non-inferior means that it is smaller than the margin."
         yield Caveat(key="worse_within_margin", text=text)

@@ -151,7 +151,7 @@ def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
         for metric, quantity in QUANTITIES.items():
             found = findings.decisive.get(metric)
             shown[quantity.label] = (
-                "–" if found is None else f"{quantity.format(found.paired.difference, signed=True)} {found.verdict}"
+                "–" if found is None else f"{quantity.format(found.paired.difference, signed=True)} {found.outcome}"
             )
             if found is not None:
                 values[f"{metric}_difference"] = found.paired.difference
@@ -168,7 +168,7 @@ def _verdict_tables(studies: Sequence[Compared]) -> list["Table"]:
         plain_table(
             "verdicts",
             "Every study: paired difference of the automatic from the hand-tuned arm in mask, positive favouring the "
-            "automatic one, and verdict; what a search paid over what a training did.",
+            "automatic one also where lower is better, and verdict; what a search paid over what a training did.",
             rows,
             "Each study has its own margin and its own devices: seconds of one are not seconds of another.",
             simulated=any(study.findings.evidence.simulated for study in studies),

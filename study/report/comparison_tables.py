@@ -22,8 +22,13 @@ def _decisive(findings: Findings) -> Table | None:
     for metric, found in findings.decisive.items():
         quantity = QUANTITIES[metric]
         shown, values = _common(found, quantity)
-        shown |= {"Margin": quantity.format(found.margin.value), "Verdict": found.verdict}
-        values |= {"margin": found.margin.value, "margin_source": found.margin.source, "verdict": found.verdict}
+        shown |= {"Margin": quantity.format(found.margin.value), "Verdict": found.outcome}
+        values |= {
+            "margin": found.margin.value,
+            "margin_source": found.margin.source,
+            "verdict": found.verdict,
+            "outcome": found.outcome,
+        }
         rows.append((_heading(quantity), shown, values))
     sources = sorted({found.margin.source for found in findings.decisive.values()})
     return _table(
@@ -32,7 +37,8 @@ def _decisive(findings: Findings) -> Table | None:
         "in mask",
         rows,
         f"The t interval decides: its lower end above 0 is superior, above the negative margin non-inferior (a "
-        f"one-sided test at 2.5 %). Margin: {'; '.join(sources)}.",
+        f"one-sided test at 2.5 %); all of it below 0 is worse, below the negative margin inferior. Margin: "
+        f"{'; '.join(sources)}.",
     )
 
 
@@ -132,6 +138,7 @@ def _table(evidence: Evidence, name: str, where: str, rows: list[Row], footnote:
         return None
     candidate, reference = evidence.candidate.label, evidence.reference.label
     caption = (
-        f"{candidate} less {reference} {where}, paired by test subject; positive favours {candidate} in every metric."
+        f"{candidate} less {reference} {where}, paired by test subject; positive favours {candidate} in every metric, "
+        "also where lower is better."
     )
     return plain_table(name, caption, rows, footnote, simulated=evidence.simulated, index="Metric")

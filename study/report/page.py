@@ -7,7 +7,7 @@ from study.report.evidence import Evidence
 from study.report.figures.style import Drawing
 from study.report.findings import Findings
 from study.report.pour import pour
-from study.report.quantities import interval_text, number, times
+from study.report.quantities import number, times
 from study.report.table import Table
 from study.report.text import clean
 from study.report.verdict import Words, budget_text, spoken
@@ -34,10 +34,10 @@ def _facts(findings: Findings) -> list[dict[str, str]]:
     objective = findings.decisive.get(evidence.objective)
     if objective is not None:
         quantity, found = evidence.selecting, objective.paired
-        note = f"difference in {quantity.label}"
-        if found.t.low is not None:
-            note += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
-        facts.append({"value": quantity.format(found.difference, signed=True, unit=True), "note": note})
+        note = f"in {quantity.label}"
+        if found.t.low is not None and found.t.high is not None:
+            note += f", 95 % CI {quantity.between(found.t.low, found.t.high)}"
+        facts.append({"value": quantity.against(found.difference), "note": note})
     ratio = findings.cost_ratio
     if ratio is not None:
         facts.append({"value": times(ratio.value), "note": "what one search paid over what one automatic training did"})

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.analysis.estimators import oriented
-from study.analysis.inference import Interval, MixedModel, Paired, Verdict, holm, judge, mixed_model, paired
+from study.analysis.inference import (
+    Interval,
+    MixedModel,
+    Outcome,
+    Paired,
+    Verdict,
+    holm,
+    judge,
+    mixed_model,
+    outcome,
+    paired,
+)
 from study.report.evidence import ArmEvidence, Evidence, Floats, mean
 from study.report.quantities import QUANTITIES
 
@@ -33,16 +44,19 @@ class Comparison:
     mixed: MixedModel | None
 
     @property
-    def verdict_of_runs(self) -> Verdict | None:
-        """What the verdict would be if another set of trainings were asked about; None where runs are too few."""
-        if self.mixed is None:
-            return None
-        return judge(Interval(low=self.mixed.low, high=self.mixed.high), self.margin.value)
+    def outcome(self) -> Outcome:
+        """The verdict, and whether the candidate is shown to be worse."""
+        return outcome(self.paired.t, self.margin.value)
 
     @property
-    def worse_within_margin(self) -> bool:
-        """Whether the candidate is shown to be worse, though by less than the margin."""
-        return self.verdict == "non-inferior" and self.paired.t.high is not None and self.paired.t.high < 0
+    def interval_of_runs(self) -> Interval | None:
+        """The interval if another set of trainings is asked about; None where runs are too few."""
+        return None if self.mixed is None else Interval(low=self.mixed.low, high=self.mixed.high)
+
+    @property
+    def outcome_of_runs(self) -> Outcome | None:
+        """What the outcome would be if another set of trainings were asked about."""
+        return None if self.interval_of_runs is None else outcome(self.interval_of_runs, self.margin.value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,10 +20,34 @@ class Quantity:
         better = "higher is better" if self.goal == "max" else "lower is better"
         return f"{self.label} ({self.unit}, {better})" if self.unit else f"{self.label} ({better})"
 
+    @property
+    def axis(self) -> str:
+        """Label of an axis of oriented differences: whatever the metric, more is better."""
+        return f"worse ← difference{f' ({self.unit})' if self.unit else ''} → better"
+
     def format(self, value: float | None, *, signed: bool = False, unit: bool = False) -> str:
         """The value with the metric's decimals, a true minus sign, and a dash for None."""
         text = number(value, self.decimals, signed=signed)
         return f"{text} {self.unit}" if unit and self.unit and value is not None else text
+
+    def against(self, difference: float) -> str:
+        """An oriented difference (+ is better) in words: `0.45 dB worse (lower)`; lower is better for some metrics."""
+        text = self.format(abs(difference), unit=True)
+        if not any(digit in text for digit in "123456789"):
+            return f"{text} apart"
+        higher = (difference > 0) == (self.goal == "max")
+        return f"{text} {_direction(difference)} ({'higher' if higher else 'lower'})"
+
+    def between(self, low: float, high: float) -> str:
+        """An oriented interval in words: `0.70 to 0.27 worse`, `0.10 worse to 0.23 better`."""
+        ends = [self.format(abs(end)) for end in (low, high)]
+        one_way = _direction(low) == _direction(high)
+        first = ends[0] if one_way else f"{ends[0]} {_direction(low)}"
+        return f"{first} to {ends[1]} {_direction(high)}"
+
+
+def _direction(difference: float) -> str:
+    return "worse" if difference < 0 else "better"
 
 
 QUANTITIES = {
@@ -32,6 +56,16 @@ QUANTITIES = {
     "rmse": Quantity(name="rmse", label="RMSE", goal="min", unit="", decimals=4),
 }
 REGIONS = {"mask": "inside the brain mask", "volume": "over the whole volume", "lesion": "inside the lesions"}
+OUTCOMES = {
+    "superior": "superior",
+    "non-inferior": "non-inferior",
+    "non-inferior, worse": "non-inferior, though worse",
+    "worse, margin open": "worse, and it is open whether by more than the margin",
+    "inferior": "inferior",
+    "undecided": "undecided",
+    "not testable": "not testable",
+}
+"""Outcome -> how it is said outside of tables."""
 BASELINES = {"identity": "Identity (the source image itself)", "intensity_map": "Intensity map (no network)"}
 
 

@@ -5,9 +5,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
+from study.analysis.inference import judge
 from study.report.break_even import BreakEvenFinding
 from study.report.evidence import ArmEvidence
 from study.report.findings import Findings
+from study.report.quality import Comparison
 from study.report.quantities import REGIONS
 from study.report.tables import describe
 from study.report.verdict import Words
@@ -94,13 +96,14 @@ def _noninferiority(findings: Findings) -> dict[str, Any]:
             "margin": c.margin.value,
             "margin_source": c.margin.source,
             "verdict": c.verdict,
+            "outcome": c.outcome,
             "n": c.paired.num_subjects,
             "sd": c.paired.sd,
             "bca": asdict(c.paired.bca),
             "p_wilcoxon": c.paired.p_wilcoxon,
             "d_z": c.paired.effect_size,
             "rank_biserial": c.paired.rank_biserial,
-            "mixed_model": asdict(c.mixed) | {"verdict": c.verdict_of_runs} if c.mixed else None,
+            "mixed_model": _runs(c),
             "regions": {
                 region: asdict(by_metric[metric].paired)
                 for region, by_metric in findings.comparisons.items()
@@ -108,6 +111,14 @@ def _noninferiority(findings: Findings) -> dict[str, Any]:
             },
         }
     return found
+
+
+def _runs(comparison: Comparison) -> dict[str, Any] | None:
+    interval = comparison.interval_of_runs
+    if comparison.mixed is None or interval is None:
+        return None
+    said = {"verdict": judge(interval, comparison.margin.value), "outcome": comparison.outcome_of_runs}
+    return asdict(comparison.mixed) | said
 
 
 def _cost_ratio(findings: Findings) -> dict[str, Any]:

@@ -10,11 +10,19 @@ from study.report.caveats import Caveat, caveats_of, devices_of
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.findings import Findings
 from study.report.quality import Comparison
-from study.report.quantities import QUANTITIES, count, enumerated, interval_text, percent, seconds, seeds_text, times
+from study.report.quantities import OUTCOMES, QUANTITIES, count, enumerated, percent, seconds, seeds_text, times
 from study.report.text import clean
 
 SPOKEN = {"cov": "CoV", "tuned": "hand-tuned weights"}
 """How arms of the question's two strategies are called in sentences; all others go by their names."""
+
+
+PLAIN = {"superior": ("better", "than"), "non-inferior": ("non-inferior", "to"), "inferior": ("inferior", "to")}
+WORSE = {
+    "non-inferior, worse": "though by less than the margin",
+    "worse, margin open": "and it is open whether by more than the margin",
+}
+"""Outcomes that a headline says in one word, and those that take more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,30 +76,38 @@ def _headline(findings: Findings) -> str:
         lacking = [spoken(arm) for arm in (candidate, reference) if not arm.judged]
         why = f"there are no test scores of {enumerated(lacking)}" if lacking else "no test subject has scores of both"
         return f"No verdict on {spoken(candidate)} against {spoken(reference)}{_so_far(evidence)}: {why}."
-    return _sentence(spoken(candidate), spoken(reference), _by_verdict(findings.decisive)) + f"{_so_far(evidence)}."
+    return sentence(spoken(candidate), spoken(reference), _by_outcome(findings.decisive)) + f"{_so_far(evidence)}."
 
 
-def _by_verdict(comparisons: Mapping[str, Comparison]) -> dict[str, list[str]]:
+def _by_outcome(comparisons: Mapping[str, Comparison]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for comparison in comparisons.values():
-        found.setdefault(comparison.verdict, []).append(QUANTITIES[comparison.metric].label)
+        found.setdefault(comparison.outcome, []).append(QUANTITIES[comparison.metric].label)
     return found
 
 
-def _sentence(candidate: str, reference: str, by_verdict: Mapping[str, Sequence[str]]) -> str:
-    """`CoV is better than hand-tuned weights in PSNR and non-inferior in SSIM; RMSE is undecided`."""
-    claims: list[str] = []
-    adjectives = {"superior": "better than", "non-inferior": "non-inferior to", "inferior": "inferior to"}
-    for verdict, adjective in adjectives.items():
-        if verdict in by_verdict:
-            whom = "" if claims else f" {reference}"
-            short = adjective if whom else adjective.split()[0]
-            claims.append(f"{short}{whom} in {enumerated(by_verdict[verdict])}")
-    parts = [f"{candidate} is {enumerated(claims)}"] if claims else []
-    for verdict, phrase in {"inconclusive": "undecided", "not testable": "not testable"}.items():
-        if verdict in by_verdict:
-            names = by_verdict[verdict]
-            parts.append(f"{enumerated(names)} {'is' if len(names) == 1 else 'are'} {phrase}")
+def sentence(candidate: str, reference: str, by_outcome: Mapping[str, Sequence[str]]) -> str:
+    """`CoV is better than hand-tuned weights in PSNR and non-inferior in SSIM; RMSE is undecided`.
+
+    Args:
+        candidate, reference: as sentences call them.
+        by_outcome: outcome -> labels of its metrics.
+    """
+    plain: list[str] = []
+    for outcome, (adjective, link) in PLAIN.items():
+        if outcome in by_outcome:
+            whom = "" if plain else f" {link} {reference}"
+            plain.append(f"{adjective}{whom} in {enumerated(by_outcome[outcome])}")
+    parts = [f"{candidate} is {enumerated(plain)}"] if plain else []
+    for outcome, addition in WORSE.items():
+        if outcome in by_outcome:
+            whom = "it is worse" if parts else f"{candidate} is worse than {reference}"
+            parts.append(f"{whom} in {enumerated(by_outcome[outcome])}, {addition}")
+    claims = bool(parts)
+    for outcome in ("undecided", "not testable"):
+        if outcome in by_outcome:
+            names = by_outcome[outcome]
+            parts.append(f"{enumerated(names)} {'is' if len(names) == 1 else 'are'} {outcome}")
     text = "; ".join(parts)
     return text if claims else f"{candidate} against {reference}: {text}"
 
@@ -102,16 +118,15 @@ def _so_far(evidence: Evidence) -> str:
 
 def _metric(comparison: Comparison) -> str:
     quantity, found = QUANTITIES[comparison.metric], comparison.paired
-    text = f"{quantity.label} {quantity.format(found.difference, signed=True, unit=True)}"
-    if found.t.low is not None:
-        text += f", 95 % CI {interval_text(found.t.low, found.t.high, quantity.decimals)}"
-    verdict = f"{comparison.verdict}, though worse" if comparison.worse_within_margin else comparison.verdict
-    return f"{text}, margin {quantity.format(comparison.margin.value)}: {verdict}"
+    text = f"{quantity.label} {quantity.against(found.difference)}"
+    if found.t.low is not None and found.t.high is not None:
+        text += f", 95 % CI {quantity.between(found.t.low, found.t.high)}"
+    return f"{text}, margin {quantity.format(comparison.margin.value)}: {OUTCOMES[comparison.outcome]}"
 
 
 def _difference(comparison: Comparison) -> str:
     quantity = QUANTITIES[comparison.metric]
-    difference = quantity.format(comparison.paired.difference, signed=True, unit=True)
+    difference = quantity.against(comparison.paired.difference)
     return f"{quantity.label} {difference}, margin {quantity.format(comparison.margin.value)}"
 
 

@@ -91,7 +91,7 @@ def _forest_panel(
             [centre], [row], marker=MARKERS[arm.role], color=colour, markersize=6 if arm is evidence.reference else 5
         )
     axes.set_title(quantity.label)
-    axes.set_xlabel(f"difference ({quantity.unit})" if quantity.unit else "difference")
+    axes.set_xlabel(quantity.axis)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -168,6 +168,6 @@ def _subjects_panel(axes: Axes, comparison: Comparison) -> None:
         axes.scatter(rank[favours], d[favours], s=16, marker=marker, color=LIGHT[name], linewidths=0, zorder=3)
     axes.set_title(quantity.label)
     axes.set_xlabel("test subject, sorted")
-    axes.set_ylabel(f"difference ({quantity.unit})" if quantity.unit else "difference")
+    axes.set_ylabel(quantity.axis)
     axes.grid(axis="x", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

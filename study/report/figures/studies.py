@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from study.report.figures.style import LIGHT, Drawing, finish, log_ticks, new_figure
-from study.report.quantities import QUANTITIES, times
+from study.report.quantities import OUTCOMES, QUANTITIES, times
 from study.report.text import clean, short
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def draw_differences(studies: Sequence["Compared"]) -> Drawing | None:
                 axes.plot([interval.low, interval.high], [row, row], color=LIGHT["candidate"], linewidth=2.0)
             axes.plot([found.paired.difference], [row], marker="o", markersize=6, color=LIGHT["candidate"])
         axes.set_title(quantity.label)
-        axes.set_xlabel(f"difference ({quantity.unit})" if quantity.unit else "difference")
+        axes.set_xlabel(quantity.axis)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -39,7 +39,7 @@ def draw_differences(studies: Sequence["Compared"]) -> Drawing | None:
     panels[0].set_yticks(range(len(studies)), [short(study.label) for study in studies])
     panels[0].set_ylim(len(studies) - 0.4, -0.6)
     said = [
-        f"{clean(study.label)} {QUANTITIES[metric].label} {found.verdict}"
+        f"{clean(study.label)} {QUANTITIES[metric].label} {OUTCOMES[found.outcome]}"
         for study in studies
         for metric, found in study.findings.decisive.items()
     ]
