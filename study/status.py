@@ -90,6 +90,9 @@ def show_check(path: Path, config: CohortConfig, *, as_json: bool = False, sheet
         rows = [(problem.subject or "(all)", problem.message) for problem in report.problems]
         title = f"{len(rows)} problem(s)"
         console.print(make_table(title, ("subject", "problem"), rows, words=("problem",)))
+    notes = [(f"{row['subject']} {row['scan']}".strip(), note) for row in report.rows for note in row.get("notes", ())]
+    if notes:
+        console.print(make_table(f"{len(notes)} note(s)", ("subject", "note"), notes, words=("note",)))
     for name, value in report.summary.items():
         console.print(f"{name.replace('_', ' ')}: {_plain(value)}", markup=False)
     if sheet is not None:

@@ -47,14 +47,14 @@ def test_a_sound_cohort(tmp_path: Path, make_bids) -> None:
 
 
 def test_identity_by_hand(tmp_path: Path, make_bids, write_image) -> None:
-    """Source 0..100 in the mask, target 10 above it, so on a scale of 100 it is 0.1 off: 20 dB."""
+    """Source 0..100 in the mask, target 10 above or below it, so on a scale of 100 it is 0.1 off: 20 dB."""
     root = make_bids(tmp_path / "bids", num_subjects=3)
     ramp = np.zeros((14, 18, 12), dtype=np.int16)
     mask = np.zeros(ramp.shape, dtype=np.uint8)
     mask.reshape(-1)[:101] = 1
     ramp.reshape(-1)[:101] = np.arange(101)
     write_image(_file(root, 1, EARLY), ramp)
-    write_image(_file(root, 1, DELAYED), ramp + 10)
+    write_image(_file(root, 1, DELAYED), ramp + np.where(ramp % 2, 10, -10).astype(np.int16) * mask)
     write_image(_file(root, 1, "label-brain_mask"), mask)
     report = check(root, CohortConfig(percentiles=(0, 100)))
     assert report.rows[0]["range"] == [0.0, 100.0]
@@ -138,6 +138,7 @@ def _outlined(panel: np.ndarray) -> np.ndarray:
 def test_the_contact_sheet_shows_what_does_not_match(tmp_path: Path, make_bids, write_image) -> None:
     root = make_bids(tmp_path / "bids", num_subjects=3, shape=(40, 48, 32))
     source = np.asarray(_smooth((40, 48, 32)) * 1000, dtype=np.int16)
+    noise = np.random.default_rng(0).integers(0, 30, source.shape).astype(np.int16)
     write_image(_file(root, 1, EARLY), source)
 
     def sheet(target: np.ndarray) -> list[np.ndarray]:
@@ -147,7 +148,7 @@ def test_the_contact_sheet_shows_what_does_not_match(tmp_path: Path, make_bids, 
         contact_sheet(report, tmp_path / "sheet.png")
         return _panels(tmp_path / "sheet.png")
 
-    matching, shifted = sheet(source + 1), sheet(np.roll(source, 4, axis=0))
+    matching, shifted = sheet(source + noise), sheet(np.roll(source, 4, axis=0))
     for panel in matching:
         assert _outlined(panel).sum() > SIDE
         assert (_outlined(panel) == _outlined(matching[0])).all()

@@ -16,10 +16,12 @@ import numpy as np
 
 from trainables.cohort.config import CohortConfig
 from trainables.cohort.geometry import Box, Geometry, as_slices, bounding_box, common_size
-from trainables.cohort.nifti import load_grid, load_volume
-from trainables.cohort.pairs import align_target, find_lesion, find_mask, load_source
+from trainables.cohort.likeness import sketch
+from trainables.cohort.nifti import load_grid
+from trainables.cohort.pairs import align_target, find_lesion, find_mask, load_source, load_target
 from trainables.cohort.problems import Progress, gather
 from trainables.cohort.subjects import Subject
+from trainables.cohort.traits import Traits
 from trainables.errors import UserError
 
 RECORDS = "prepared.json"
@@ -31,17 +33,20 @@ def write_arrays(
 ) -> None:
     """Fills `folder` with source.npy, target.npy, mask.npy, maybe lesion.npy, and a record of each subject.
 
-    They are written beside it and moved there in one step.
+    They are written beside it and moved there in one step; an outdated folder goes.
 
     Raises:
         UserError: a subject cannot be used, or the folder cannot be written.
     """
     workplace = folder.parent / f".preparing-{uuid.uuid4().hex}"
+    outdated = workplace.with_name(f"{workplace.name}-outdated")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         workplace.mkdir()
         _fill(subjects, config, workplace, root, progress)
+        if is_outdated(folder):
+            os.replace(folder, outdated)
         try:
             os.replace(workplace, folder)
         except OSError:
@@ -53,7 +58,17 @@ def write_arrays(
             f"{folder.parent}: the cache cannot be written ({error.strerror}); make room, or choose another folder"
         ) from error
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        for left in (workplace, outdated):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def is_outdated(folder: Path) -> bool:
+    """Whether a version wrote it that measured no traits: its subjects were never set against each other."""
+    try:
+        records = json.loads((folder / RECORDS).read_text())
+        return any("traits" not in record for record in records)
+    except (OSError, ValueError, TypeError):
+        return False  # absent, or damaged: who reads it says so
 
 
 def _fill(
@@ -98,12 +113,19 @@ def _write(
 ) -> dict[str, Any]:
     """Fills one subject's rows, one volume after the other."""
     source, mask, low, high = load_source(subject, config)
-    grid, notes = source.grid, list(source.notes)
+    grid, notes = source.grid, [f"source: {note}" for note in source.notes]
     geometry = Geometry.around(box, size, grid, config.axis, low, high)
     geometry.cut(mask, out=part["mask"])
     geometry.slices(source.data, out=part["source"])
+    source_sketch, source_inside = sketch(source.data), source.data[mask]
     del source  # before the next is read
-    geometry.slices(align_target(load_volume(subject.target), grid, mask, config), out=part["target"])
+    target = load_target(subject, grid, mask, config)
+    notes += [f"target: {note}" for note in target.notes]
+    aligned = align_target(target, grid, mask, config)
+    geometry.slices(aligned, out=part["target"])
+    target_sketch, target_inside = sketch(target.data), aligned[mask]
+    del target, aligned
+    traits = Traits.of((source_sketch, target_sketch), source_inside, target_inside)
     lesion = find_lesion(subject, grid, config)
     if lesion is not None:
         geometry.cut(lesion, out=part["lesion"])
@@ -111,6 +133,7 @@ def _write(
         "geometry": asdict(geometry),
         "notes": notes,
         "mask": "foreground" if subject.mask is None else "given",
+        "traits": asdict(traits),
     }
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,20 +12,24 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
-from trainables.cohort.digests import Digests, digest_files, find_copies
+from trainables.cohort.gains import gains_of
 from trainables.cohort.geometry import Geometry, as_slices, bounding_box
 from trainables.cohort.layout import find_cohort
-from trainables.cohort.nifti import Volume, load_mask, load_volume
-from trainables.cohort.pairs import align_target, find_lesion, find_mask, find_range, grid_difference
+from trainables.cohort.likeness import sketch
+from trainables.cohort.nifti import Grid, Volume, load_mask, mend, read_volume
+from trainables.cohort.pairs import align_target, find_lesion, find_mask, find_range, grid_difference, mend_target
 from trainables.cohort.prepare import pseudonyms
 from trainables.cohort.problems import NUM_THREADS, Problem, Progress
 from trainables.cohort.splits import assign_splits
 from trainables.cohort.subjects import Cohort, Subject
 from trainables.cohort.tables import SPLITS
+from trainables.cohort.traits import Traits, find_common_problems
 from trainables.errors import UserError
 
 _Result = TypeVar("_Result")
 _PADDING = 2
+PLAUSIBLE_MM = (0.05, 20.0)
+"""Sides of a voxel outside of which the header's unit of length is doubted, and a note says so: a micro-CT is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +87,13 @@ def check(path: Path, config: CohortConfig, *, progress: Progress | None = None)
             inspections.append(inspection)
             if progress:
                 progress(len(inspections), len(cohort.subjects))
-    readable = [(one.subject, one.digests) for one in inspections if one.digests]
-    copies = find_copies(*zip(*readable, strict=True)) if readable else []
-    problems += [problem for one in inspections for problem in one.problems] + copies
+    problems += [problem for one in inspections for problem in one.problems]
+    measured = {one.subject: one.traits for one in inspections if one.traits}
+    if splits:
+        idle = {subject for subject in measured if subject.id not in splits}
+        measured |= {subject: replace(measured[subject], levels=None) for subject in idle}
+    problems += find_common_problems(list(measured), list(measured.values()))
+    gains = dict(zip(measured, gains_of([traits.levels for traits in measured.values()]), strict=True))
     rows = tuple(
         {
             "subject": one.subject.id,
@@ -94,6 +102,7 @@ def check(path: Path, config: CohortConfig, *, progress: Progress | None = None)
             "split": splits.get(one.subject.id),
             "group": one.subject.group,
             **one.facts,
+            "gain": gains.get(one.subject),
         }
         for one in inspections
     )
@@ -113,17 +122,17 @@ class _Inspection:
         self.problems: list[Problem] = []
         self.facts: dict[str, Any] = {}
         self.thumbnail: Thumbnail | None = None
-        self.digests: Digests | None = None
-        source = self._try(lambda: load_volume(subject.source))
-        target = self._try(lambda: load_volume(subject.target))
+        self.traits: Traits | None = None
+        source = self._try(lambda: read_volume(subject.source))
+        target = self._try(lambda: read_volume(subject.target))
+        if source is not None and target is not None:
+            self.traits = Traits(sketches=(sketch(source.data), sketch(target.data)))
         if source is None:
             for path in (subject.mask, subject.lesion):
                 if path is not None:
                     self._try(partial(load_mask, path))
         else:
             self._look(source, target, config)
-        if source is not None and target is not None:
-            self.digests = self._try(lambda: digest_files(subject))
         self.facts["num_problems"] = len(self.problems)
 
     def _try(self, work: Callable[[], _Result]) -> _Result | None:
@@ -141,27 +150,45 @@ class _Inspection:
             "orientation": _axis_codes(grid.stored_affine),
             "source_range": _extremes(source.data),
             "mask": "foreground" if subject.mask is None else "given",
-            "notes": [*source.notes, *(target.notes if target else ())],
+            "notes": [
+                *_odd_units("source", source.grid),
+                *(_odd_units("target", target.grid) if target else ()),
+            ],
         }
         lesion = self._try(lambda: find_lesion(subject, grid, config))
         if lesion is not None:
             self.facts["num_lesion_voxels"] = int(np.count_nonzero(lesion))
-        mask = self._try(lambda: find_mask(subject, grid, config, source))
+        mended, mask = self._mask(source, config)
         scale = None
         if mask is not None:
             self.facts["mask_share"] = round(float(mask.mean()), 4)
-            scale = self._try(lambda: find_range(source, mask, config))
+        if mask is not None and mended is not None:
+            self.facts["notes"] += [f"source: {note}" for note in mended.notes]
+            scale = self._try(lambda: find_range(mended, mask, config))
         if target is None:
             return
         self.facts["target_range"] = _extremes(target.data)
         region = np.ones(grid.shape, dtype=bool) if mask is None else mask
-        aligned = self._try(lambda: align_target(target, grid, region, config))
+        mended_target = self._try(lambda: mend_target(target, grid, region, config))
+        if mended_target is None:
+            return
+        self.facts["notes"] += [f"target: {note}" for note in mended_target.notes]
+        aligned = self._try(lambda: align_target(mended_target, grid, region, config))
         if aligned is None:
             return
         if difference := grid_difference(target.grid, grid):
             self.facts["notes"].append(f"target resampled: {difference}")
-        if mask is not None and scale is not None:
-            self._compare(source, aligned, mask, scale, config)
+        if mended is not None and mask is not None and scale is not None:
+            self._compare(mended, aligned, mask, scale, config)
+
+    def _mask(self, source: Volume, config: CohortConfig) -> tuple[Volume | None, np.ndarray | None]:
+        """The source without NaN, and its mask: a given one says which NaN count, a foreground is found without."""
+        subject = self.subject
+        if subject.mask is None:
+            mended = self._try(lambda: mend(source))
+            return mended, self._try(lambda: find_mask(subject, source.grid, config, mended)) if mended else None
+        mask = self._try(lambda: find_mask(subject, source.grid, config))
+        return self._try(lambda: mend(source, mask)), mask
 
     def _compare(
         self,
@@ -175,7 +202,10 @@ class _Inspection:
         box = bounding_box(as_slices(mask, config.axis))
         size = (box[1][1] - box[1][0] + 2 * _PADDING, box[2][1] - box[2][0] + 2 * _PADDING)
         geometry = Geometry.around(box, size, source.grid, config.axis, low, high)
-        error = geometry.normalise(target[mask]) - geometry.normalise(source.data[mask])
+        before, after = source.data[mask], target[mask]
+        if self.traits is not None:
+            self.traits = Traits.of(self.traits.sketches, before, after)
+        error = geometry.normalise(after) - geometry.normalise(before)
         mean_square = float(np.mean(np.square(error, dtype=np.float64)))
         self.facts["range"] = [low, high]
         # An outlier among its likes is often a pair that is not registered.
@@ -186,6 +216,17 @@ class _Inspection:
             target=geometry.slices(target)[middle],
             mask=geometry.cut(mask)[middle],
         )
+
+
+def _odd_units(role: str, grid: Grid) -> list[str]:
+    """What a header says of lengths, where it is not what most files hold."""
+    names = {"micron": "micrometres", "meter": "metres"}
+    notes = [f"{role}: its header counts in {names[grid.unit]}"] if grid.unit in names else []
+    low, high = PLAUSIBLE_MM
+    if not all(low <= side <= high for side in grid.voxel_size_mm):
+        sides = " x ".join(f"{side:.3g}" for side in grid.voxel_size_mm)
+        notes.append(f"{role}: its voxels measure {sides} mm; check the unit of length in its header (xyzt_units)")
+    return notes
 
 
 def _extremes(data: np.ndarray) -> list[float]:

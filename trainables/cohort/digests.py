@@ -1,10 +1,8 @@
-"""Knows files by their content: for the cache, and to find one image under two names."""
+"""Knows files by their content, for the cache."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.cohort.problems import Problem
 from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
@@ -32,19 +30,3 @@ def digest_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and permissions") from error
-
-
-def find_copies(subjects: Sequence[Subject], digests: Sequence[Digests]) -> list[Problem]:
-    """Pairs of one image with itself, and images that two subjects share: across splits, a leak."""
-    problems = []
-    owners: dict[str, tuple[str, Path]] = {}
-    for subject, (source, target, *_) in zip(subjects, digests, strict=True):
-        if source == target:
-            message = f"{subject.target}: is the same image as its source {subject.source}; give another"
-            problems.append(Problem(subject=subject.id, message=message))
-        for digest, path in {source: subject.source, target: subject.target}.items():
-            name, first = owners.setdefault(digest, (subject.id, path))
-            if name != subject.id:
-                message = f"{path}: is the same image as {first} of {name}; keep it once"
-                problems.append(Problem(subject=subject.id, message=message))
-    return problems

@@ -15,6 +15,8 @@ HEADER_BYTES = 540
 """Of the longer kind, NIfTI-2."""
 MAX_VOXELS = 2**30
 MIN_SIDE = 2
+UNITS_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
+"""Lengths in which a header may count."""
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 # Of a voxel, against the box of its three sides: 0 where the sides lie in a plane.
 _MIN_RELATIVE_VOLUME = 1e-3
@@ -42,6 +44,22 @@ def read_header(path: Path, head: bytearray) -> nib.Nifti1Header:
     raise UserError(f"{path}: is not a NIfTI file; convert it (DICOM: dcm2niix)")
 
 
+def unit_of(header: nib.Nifti1Header) -> str:
+    """The length in which a header counts: a key of `UNITS_MM`; mm where it names none, or one that does not exist."""
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:
+        return "mm"
+    return unit if unit in UNITS_MM else "mm"
+
+
+def affine_mm(header: nib.Nifti1Header) -> np.ndarray:
+    """(4, 4) from stored voxel to mm, whatever length the header counts in."""
+    affine = header.get_best_affine()
+    affine[:3] *= UNITS_MM[unit_of(header)]
+    return affine
+
+
 def _check(path: Path, header: nib.Nifti1Header) -> None:
     """Refuses what cannot be one real 3-D image with an orientation."""
 
@@ -63,7 +81,7 @@ def _check(path: Path, header: nib.Nifti1Header) -> None:
             raise refuse(f"its header claims the absurd shape {shape}; export it again")
         sides = np.asarray(header["pixdim"][1:4], dtype=float)
         if not np.isfinite(sides).all() or (sides == 0).any():
-            raise refuse(f"its header claims the voxel size {tuple(sides.tolist())} mm; export it again")
+            raise refuse(f"its header claims the voxel size {tuple(sides.tolist())}; export it again")
         # Mends what the standard lets pass, such as a qfac of 0 or a negative side; raises at the rest.
         header.check_fix(logger=_SILENT)
         dtype = header.get_data_dtype()

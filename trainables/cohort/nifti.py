@@ -17,7 +17,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
-from trainables.cohort.header import HEADER_BYTES, read_header
+from trainables.cohort.header import HEADER_BYTES, affine_mm, read_header, unit_of
 from trainables.cohort.stream import opened
 from trainables.errors import UserError
 
@@ -35,6 +35,8 @@ class Grid:
     stored_shape: tuple[int, int, int]
     stored_affine: np.ndarray
     """(4, 4) from stored voxel to mm."""
+    unit: str = "mm"
+    """In which the file's own affine counts."""
 
     @cached_property
     def orientation(self) -> np.ndarray:
@@ -64,6 +66,8 @@ class Volume:
     grid: Grid
     data: np.ndarray
     """float32 (X, Y, Z); bool for masks."""
+    holes: np.ndarray | None = None
+    """bool (X, Y, Z), where the file's voxels are NaN or infinite; None where none are, or they were judged."""
     notes: tuple[str, ...] = ()
     """What was mended in reading."""
 
@@ -80,43 +84,92 @@ def load_grid(path: Path) -> Grid:
 
 
 def load_volume(path: Path) -> Volume:
-    """Reads an image: scaling applied, float32, canonical orientation.
+    """Reads an image: scaling applied, float32, canonical orientation, few NaN or infinite voxels filled.
 
     Raises:
         UserError: naming the file, what is wrong with it and what would help.
     """
-    volume = _load(path)
-    low, high = float(volume.data.min()), float(volume.data.max())
+    return mend(read_volume(path))
+
+
+def read_volume(path: Path) -> Volume:
+    """The same, with any share of NaN or infinite voxels: they are filled from around, and `mend` judges them."""
+    stored, grid = _read(path)
+    finite = np.isfinite(stored)
+    num_finite = int(np.count_nonzero(finite))
+    holes = None
+    if num_finite < stored.size:
+        if not num_finite:
+            raise UserError(f"{path}: every voxel is NaN or infinite; export it again")
+        holes = apply_orientation(~finite, grid.orientation)
+        stored = _from_around(stored, ~finite)
+    low, high = float(stored.min()), float(stored.max())
     if low == high:
         raise UserError(f"{path}: every voxel is {low:g}, so there is no image; export it again")
-    return volume
+    return Volume(grid=grid, data=apply_orientation(stored, grid.orientation), holes=holes)
 
 
 def load_mask(path: Path) -> Volume:
-    """Reads a mask as bool: voxels above 0.5 belong to it (files hold 0.99999 or 255); it may be empty."""
-    volume = _load(path)
-    return replace(volume, data=volume.data > 0.5)
+    """Reads a mask as bool; it may be empty.
 
-
-def _load(path: Path) -> Volume:
+    Voxels above 0.5 belong to it (files hold 0.99999 or 255), NaN and infinite ones do not.
+    """
     stored, grid = _read(path)
-    data, notes = _fill_nonfinite(path, stored)
-    return Volume(grid=grid, data=apply_orientation(data, grid.orientation), notes=notes)
+    inside = (stored > 0.5) & np.isfinite(stored)
+    return Volume(grid=grid, data=apply_orientation(inside, grid.orientation))
 
 
-def _fill_nonfinite(path: Path, data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    finite = np.isfinite(data)
-    num_bad = data.size - int(np.count_nonzero(finite))
-    if not num_bad:
-        return data, ()
-    share = num_bad / data.size
+def mend(volume: Volume, mask: np.ndarray | None = None) -> Volume:
+    """An image whose NaN or infinite voxels are filled, and noted.
+
+    Inside the mask they are filled from what is around them in it. Outside they are the file's background, as which
+    programs write NaN, and get its lowest value, however many they are. Without a mask all of them count as inside.
+
+    Args:
+        volume: from `read_volume`.
+        mask: bool (X, Y, Z), on the grid of the volume.
+
+    Raises:
+        UserError: so many are inside that little would be left to trust.
+    """
+    if volume.holes is None:
+        return volume
+    path = volume.grid.path
+    inside = volume.holes if mask is None else volume.holes & mask
+    share = np.count_nonzero(inside) / inside.size
     if share > MAX_NONFINITE_SHARE:
+        where = "" if mask is None else " inside the mask"
+        advice = ", or give a mask, outside of which they are background" if mask is None else ""
         raise UserError(
-            f"{path}: {share:.1%} of the voxels are NaN or infinite (up to {MAX_NONFINITE_SHARE:.0%} would "
-            f"be filled); export it again"
+            f"{path}: {share:.1%} of the voxels are NaN or infinite{where} (up to {MAX_NONFINITE_SHARE:.0%} would "
+            f"be filled); export it again{advice}"
         )
-    fill = data[finite].min()
-    return np.where(finite, data, fill), (f"{num_bad} NaN or infinite voxels filled with {fill:g}",)
+    outside = volume.holes & ~inside
+    notes = []
+    data = volume.data
+    if mask is not None and inside.any():
+        if not (mask & ~inside).any():
+            raise UserError(f"{path}: every voxel inside the mask is NaN or infinite; export it again")
+        data = np.where(inside, _from_around(data, volume.holes | ~mask), data)
+    if num_inside := np.count_nonzero(inside):
+        place = "" if mask is None else " (inside the mask)"
+        notes.append(f"{num_inside} NaN or infinite voxels filled with their neighbours' mean{place}")
+    if num_outside := np.count_nonzero(outside):
+        fill = data[~volume.holes].min()
+        data = np.where(outside, fill, data)
+        notes.append(f"{num_outside} NaN or infinite voxels filled with {fill:g} (outside the mask)")
+    return replace(volume, data=data, holes=None, notes=(*volume.notes, *notes))
+
+
+def _from_around(data: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """The data, each hole with the mean of its place and the six beside it once all have their nearest value."""
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
+    filled = data[tuple(nearest)]
+    cross = ndimage.generate_binary_structure(3, 1)
+    filled[holes] = ndimage.convolve(filled, cross / np.float32(cross.sum()), mode="nearest")[holes]
+    return filled
 
 
 def _take(pieces: Iterator[bytes], num_bytes: int) -> bytearray:
@@ -160,4 +213,4 @@ def _read(path: Path) -> tuple[np.ndarray, Grid]:
 
 def _grid(path: Path, header: nib.Nifti1Header) -> Grid:
     x, y, z = (int(side) for side in header.get_data_shape()[:3])
-    return Grid(path=path, stored_shape=(x, y, z), stored_affine=header.get_best_affine())
+    return Grid(path=path, stored_shape=(x, y, z), stored_affine=affine_mm(header), unit=unit_of(header))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from trainables.cohort.config import CohortConfig
-from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume
+from trainables.cohort.nifti import Grid, Volume, load_grid, load_mask, load_volume, mend, read_volume
 from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
 
@@ -11,6 +11,8 @@ GRID_TOLERANCE = 0.05
 """Part of the smallest voxel side that two grids may differ by anywhere in the image."""
 MIN_COVERAGE = 0.99
 """Share of the mask that a resampled image must cover."""
+WRONG_UNIT = 100.0
+"""Voxels so many times larger or smaller than those of the other image are no other resolution, but another unit."""
 _BACKGROUND_SHARE = 0.2
 
 
@@ -40,12 +42,25 @@ def align(volume: Volume, reference: Grid, config: CohortConfig, *, is_mask: boo
     difference = grid_difference(volume.grid, reference)
     if difference is None:
         return volume.data
+    if ratio := _unit_ratio(volume.grid, reference):
+        raise UserError(
+            f"{volume.grid.path}: its voxels are {ratio} the size of those of {reference.path}; one of the headers "
+            f"names the wrong unit of length ({volume.grid.unit} and {reference.unit}): mend xyzt_units"
+        )
     if not config.resample:
         raise UserError(
             f"{volume.grid.path}: is not on the grid of {reference.path}: {difference}; register them, "
             f"or set resample: true"
         )
     return _resample(volume, reference, is_mask)
+
+
+def _unit_ratio(grid: Grid, reference: Grid) -> str:
+    """How many times larger or smaller voxels are, in words, if only a wrong unit can explain it; else ''."""
+    ratio = max(grid.voxel_size_mm) / max(reference.voxel_size_mm)
+    if 1 / WRONG_UNIT < ratio < WRONG_UNIT:
+        return ""
+    return f"{ratio:.3g} times" if ratio > 1 else f"1/{1 / ratio:.3g}"
 
 
 def _sides(grid: Grid) -> str:
@@ -63,6 +78,18 @@ def _resample(volume: Volume, reference: Grid, is_mask: bool) -> np.ndarray:
     )
     data = np.asarray(resampled.dataobj, dtype=np.float32)
     return data > 0.5 if is_mask else data
+
+
+def load_target(subject: Subject, reference: Grid, mask: np.ndarray, config: CohortConfig) -> Volume:
+    """The target on its own grid, its NaN or infinite voxels filled; the mask lies on the grid of the source."""
+    return mend_target(read_volume(subject.target), reference, mask, config)
+
+
+def mend_target(volume: Volume, reference: Grid, mask: np.ndarray, config: CohortConfig) -> Volume:
+    """The same, of a target that was read."""
+    if volume.holes is None:
+        return volume
+    return mend(volume, align(Volume(grid=reference, data=mask), volume.grid, config, is_mask=True))
 
 
 def align_target(volume: Volume, reference: Grid, mask: np.ndarray, config: CohortConfig) -> np.ndarray:
@@ -139,7 +166,7 @@ def load_source(subject: Subject, config: CohortConfig) -> tuple[Volume, np.ndar
     """The source, its mask, and the intensities that become 0 and 1."""
     # A given mask is read first, so that the two are not unpacked in memory at once.
     mask = find_mask(subject, load_grid(subject.source), config) if subject.mask else None
-    source = load_volume(subject.source)
+    source = mend(read_volume(subject.source), mask)
     if mask is None:
         mask = find_mask(subject, source.grid, config, source)
     return source, mask, *find_range(source, mask, config)

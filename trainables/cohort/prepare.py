@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from trainables.cohort.arrays import RECORDS, write_arrays
+from trainables.cohort.arrays import RECORDS, is_outdated, write_arrays
 from trainables.cohort.config import CohortConfig
-from trainables.cohort.digests import digest_files, find_copies
+from trainables.cohort.digests import digest_files
 from trainables.cohort.domain import Domain
 from trainables.cohort.geometry import Geometry
-from trainables.cohort.nifti import load_grid
 from trainables.cohort.prepared import PreparedCohort, PreparedSubject
 from trainables.cohort.problems import Progress, gather, refuse
 from trainables.cohort.splits import assign_splits
 from trainables.cohort.subjects import Cohort, Subject
+from trainables.cohort.traits import Traits, find_common_problems
 from trainables.errors import UserError
 
 FORMAT = 1
@@ -38,26 +38,25 @@ def prepare(cohort: Cohort, config: CohortConfig, cache: Path, *, progress: Prog
         progress: called with (scans done, scans in all) while arrays are written.
 
     Raises:
-        UserError: a subject cannot be used, two hold the same image, or there are too few for the splits.
+        UserError: a subject cannot be used, two hold the same image, the target's gain differs too much between
+            subjects, or there are too few for the splits.
     """
     refuse(cohort.problems, cohort.root)
     splits = assign_splits(cohort.subjects, config)
     subjects = [subject for subject in cohort.subjects if subject.id in splits]
     digests = gather(digest_files, subjects, cohort.root)
-    if copies := find_copies(subjects, digests):
-        # Empty files are alike, too; that they are empty is what helps.
-        gather(_read_headers, subjects, cohort.root)
-        refuse(copies, cohort.root)
     settings = config.model_dump(mode="json", include={"resample", "percentiles", "axis"})
     folder = Path(cache) / _hash([FORMAT, settings, digests])
-    if not folder.is_dir():
+    if not folder.is_dir() or is_outdated(folder):
         write_arrays(subjects, config, folder, cohort.root, progress)
     try:
-        return _open(folder, subjects, splits, cohort, config)
+        prepared, traits = _open(folder, subjects, splits, cohort, config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder}: this cache is damaged ({error}); delete the folder, it will be made again"
         ) from error
+    refuse(find_common_problems(subjects, traits), cohort.root)
+    return prepared
 
 
 def pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[Subject, str]:
@@ -76,15 +75,11 @@ def pseudonyms(cohort: Cohort, config: CohortConfig) -> dict[Subject, str]:
     return names
 
 
-def _read_headers(subject: Subject) -> None:
-    load_grid(subject.source)
-    load_grid(subject.target)
-
-
 def _open(
     folder: Path, subjects: Sequence[Subject], splits: dict[str, str], cohort: Cohort, config: CohortConfig
-) -> PreparedCohort:
+) -> tuple[PreparedCohort, list[Traits]]:
     records = json.loads((folder / RECORDS).read_text())
+    traits = [Traits.from_json(record["traits"]) for record in records]
     names = pseudonyms(cohort, config)
     prepared = []
     start = 0
@@ -97,18 +92,21 @@ def _open(
             )
         )
         start = stop
+    num_mended = sum(bool(record["notes"]) for record in records)
     lesion = folder / "lesion.npy"
     source, mask = _map(folder / "source.npy"), _map(folder / "mask.npy")
     trained = [subject for subject in prepared if subject.split == "train"]
     domain = Domain.of((source[s.start : s.stop], mask[s.start : s.stop], s.geometry) for s in trained)
-    return PreparedCohort(
+    whole = PreparedCohort(
         source=source,
         target=_map(folder / "target.npy"),
         mask=mask,
         lesion=_map(lesion) if lesion.exists() else None,
         subjects=tuple(prepared),
         provenance={
-            "digest": _hash([folder.name, [subject.split for subject in prepared]]),
+            "digest": _hash(
+                [folder.name, [subject.split for subject in prepared], *(["filled"] if num_mended else [])]
+            ),
             "dataset": cohort.name,
             "simulated": cohort.simulated,
             "num_scans": len(prepared),
@@ -122,11 +120,12 @@ def _open(
             ),
             "num_masks": {kind: sum(record["mask"] == kind for record in records) for kind in ("given", "foreground")},
             "resample": config.resample,
-            "num_mended": sum(bool(record["notes"]) for record in records),
+            "num_mended": num_mended,
             "domain": domain.model_dump(mode="json"),
         },
         neighbours=config.neighbours,
     )
+    return whole, traits
 
 
 def _hash(value: Any) -> str:
