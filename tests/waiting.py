@@ -1,7 +1,7 @@
 """Waiting for what another process does. One deadline for all: a green test never comes near it.
 
 A machine with many times more to do than it has cores is slower by that much: a deadline is at least ten times what
-a quiet machine takes, and the longest single wait of the tests takes it a minute and a half.
+a quiet machine takes.
 """
 
 import subprocess
