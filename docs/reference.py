@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from study.config import PRESETS, StudyConfig
+from study.settings.reading import PRESETS
+from study.settings.schema import StudyConfig
 
 STATUS = """
 Exit status: 0 done; 1 the input or the data is wrong (one line on stderr; `--debug` shows where); 2 usage; 3 finished
@@ -25,7 +26,7 @@ with failed trials; 130 interrupted, and resumable. `python -m study` is the sam
 
 def commands() -> str:
     """The page of the commands, as typer writes it."""
-    typer = [sys.executable, "-m", "typer", "study.cli", "utils", "docs"]
+    typer = [sys.executable, "-m", "typer", "study.commands.app", "utils", "docs"]
     command = [*typer, "--name", "cov-study", "--title", "Commands"]
     page = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     head, usage, rest = page.partition("**Usage**")

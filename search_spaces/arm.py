@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from search_spaces.budget import Budget
 from search_spaces.halving import Halving
 
 Weights = Mapping[str, float]
@@ -12,21 +13,6 @@ Weights = Mapping[str, float]
 
 Spec = dict[str, Any]
 """A weighting as plain values: what `trainables.weighting.make_weighting` takes and the journal keeps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When one replicate of a search is over: at whichever limit comes first. None is no limit."""
-
-    trials: int | None = None
-    device_hours: float | None = None
-    wall_hours: float | None = None
-    times_cov: float | None = None
-    """Multiples of what one training of `reference` costs, in device-seconds, measured as it runs."""
-    reference: str = "cov"
-    """Arm whose mean paid training cost `times_cov` multiplies."""
-    stop_when_beaten: float | None = None
-    """Stop once the incumbent beats the reference's validation objective by this much; None never does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 """`python -m study`, the same as `cov-study`."""
 
-from study.cli import main
+from study.commands.app import main
 
 main()

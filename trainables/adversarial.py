@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from trainables.lean import lean_import
 from trainables.optimiser import Adam
+from trainables.startup import lean_import
 
 
 class AdversarialTerm(nn.Module):

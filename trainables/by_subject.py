@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-Regions = Mapping[str, Mapping[str, float]]
+Regions = Mapping[str, Mapping[str, float | None]]
 """region -> metric -> value; None where a value is not a finite number."""
 
 

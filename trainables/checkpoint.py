@@ -1,4 +1,4 @@
-"""A training's own checkpoint: written beside and renamed, the one before kept in case the newest is damaged."""
+"""A training's own checkpoint, the one before it kept in case the newest is damaged; and files of a kept model."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from trainables.errors import UserError
+from trainables.files import replacing, write_text
 
 NEWEST, BEFORE = "state.pt", "state.before.pt"
 MODEL, CARD = "model.safetensors", "model.json"
@@ -22,20 +23,24 @@ MODEL, CARD = "model.safetensors", "model.json"
 def save_state(directory: Path, state: Mapping[str, Any]) -> None:
     """Writes `state` (tensors, numbers, strings, nested) to `directory`. Raises OSError when the disk does."""
     directory.mkdir(parents=True, exist_ok=True)
-    beside = directory / f"{NEWEST}.tmp"
-    try:
-        with beside.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        # torch reports a full disk as a RuntimeError of its zip writer.
-        raise error if isinstance(error, OSError) else OSError(f"{beside}: {error}") from error
     newest = directory / NEWEST
-    if newest.exists():
-        os.replace(newest, directory / BEFORE)
-    os.replace(beside, newest)
+    with replacing(newest) as beside:
+        try:
+            with beside.open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except RuntimeError as error:  # so torch's zip writer reports a full disk
+            raise OSError(f"{newest}: {error}") from error
+        if newest.exists():
+            os.replace(newest, directory / BEFORE)
+
+
+def remove_states(directory: Path) -> None:
+    """Removes the checkpoints, and what processes that were killed left of them."""
+    for name in (NEWEST, BEFORE):
+        for path in directory.glob(f"*{name}*"):
+            path.unlink(missing_ok=True)
 
 
 def load_state(directory: Path) -> dict[str, Any] | None:
@@ -51,10 +56,9 @@ def load_state(directory: Path) -> dict[str, Any] | None:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes safetensors beside and renames."""
-    beside = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside, metadata)
-    os.replace(beside, path)
+    """Replaces a safetensors file."""
+    with replacing(path) as beside:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside, metadata)
 
 
 def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
@@ -72,7 +76,5 @@ def load_tensors(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Writes JSON beside and renames."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(beside, path)
+    """Replaces a JSON file."""
+    write_text(path, json.dumps(value))

@@ -2,20 +2,19 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from trainables.cohort.config import Augmentation
+from trainables.frozen import FrozenModel
 
 Precision = Literal["fp32", "bf16", "auto"]
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(FrozenModel):
     """A generator by name, with its size."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str = "unet"
-    """`unet`, MONAI's, or one of your own."""
+    """`unet`, MONAI's, or a user-defined one."""
     channels: tuple[int, ...] = Field(default=(16, 16, 32, 64), min_length=2)
     """Feature channels from the finest level to the coarsest."""
     strides: tuple[Literal[1, 2], ...] | None = (1, 2, 2)
@@ -26,14 +25,12 @@ class NetworkConfig(BaseModel):
     """Residual units a level; 0 makes it one plain convolution."""
     residual: bool = True
     """Predict the difference from the source image, so that training starts from the identity."""
-    options: dict[str, Any] = {}
-    """Whatever else a network of one's own wants to be told."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Whatever else a user-defined network wants to be told."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(FrozenModel):
     """One training run. Everything here is identical in all arms of a study."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkConfig = NetworkConfig()
     epochs: int = Field(default=10, ge=1)
@@ -51,7 +48,7 @@ class TrainingConfig(BaseModel):
     """`auto` is bf16 autocast where the GPU has it, else fp32."""
     masked_losses: bool = False
     """Compute the losses inside the mask only; by default the whole cropped image counts."""
-    term_options: dict[str, dict[str, Any]] = {}
+    term_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of the terms that have some (`perceptual`, `adversarial`), by term."""
     augmentation: Augmentation | None = None
     """Random changes to training slices; none by default."""

@@ -1,6 +1,6 @@
-"""Does a part of one's own do what the training asks of it? Tried on small random images before anything is spent.
+"""Tries user-defined components on small random images before anything is spent: do they what the training asks?
 
-What is wrong raises a `UserError`. The checks can be called in the tests of one's own package too.
+What is wrong raises a `UserError`. The tests of a user's package can call these checks too.
 """
 
 from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ def _images(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Begins every message with the part's name."""
+    """Begins every message with the component's name."""
     try:
         with blame(f"{what}, on a small example,"):
             yield

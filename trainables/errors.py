@@ -18,8 +18,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return ""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}."
+    near = nearest(name, names)
+    return f"; did you mean {near!r}?" if near else f"; there are {', '.join(names)}."
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that an unknown one was most likely meant to be; None if none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Parts of one's own: a loss term, weighting, network or metric from another package, or from a file beside the study.
+"""User-defined components: loss terms, weightings, networks and metrics of other packages or of files beside the study.
 
-A part goes by the name of what is built in, by that of an entry point of the group `cov_study.<kind>`, or by
-`module:name`. The name is all that travels to other processes: each finds the part again.
+A component goes by the name of what is built in, by that of an entry point of the group `cov_study.<kind>`, or by
+`module:name`. The name is all that travels to other processes: each finds the component again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ NOUNS: Mapping[Kind, str] = {
 
 
 def find(kind: Kind, name: Any, builtin: Mapping[str, Any]) -> Any:
-    """The part of that name.
+    """Finds the component of that name.
 
     Raises:
         UserError: there is none, two packages offer it, or its module cannot be imported.
@@ -47,7 +47,7 @@ def extend_path(folders: Iterable[str | Path]) -> None:
 
 
 def refuse_clashes(kind: Kind, builtin: Iterable[str]) -> None:
-    """Raises UserError if an installed package offers a part under the name of a built-in one."""
+    """Raises UserError if an installed package offers a component under the name of a built-in one."""
     for name in builtin:
         for entry in _offered(kind).get(name, ()):
             raise UserError(
@@ -57,7 +57,7 @@ def refuse_clashes(kind: Kind, builtin: Iterable[str]) -> None:
 
 
 def origin(kind: Kind, name: str, builtin: Iterable[str]) -> str | None:
-    """Where a part comes from, for the record: package and version, or file and digest; None for what is built in."""
+    """Where a component comes from, for the record: package and version, or file and digest; None if it is built in."""
     if name in builtin:
         return None
     if ":" not in name:
@@ -69,7 +69,7 @@ def origin(kind: Kind, name: str, builtin: Iterable[str]) -> str | None:
 
 
 def packages() -> list[str]:
-    """The installed packages that offer parts, with their versions."""
+    """The installed packages that offer components, with their versions."""
     return sorted({_package(entry) for kind in NOUNS for offers in _offered(kind).values() for entry in offers})
 
 

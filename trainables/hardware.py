@@ -13,26 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h: bytes free at the heap's end, bytes of a block, from which they go back to the system."""
+from trainables.task import Device
 
 
 def training_device() -> torch.device:
     """The GPU that this process was given, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def ready_process(num_threads: int) -> None:
-    """Readies this process to compute: threads of an operation, and memory that it keeps once it has it.
-
-    By default glibc gives large freed blocks back to the system, and every training step takes them anew, page after
-    page: a third of a step's time on a virtual machine.
-    """
-    torch.set_num_threads(num_threads)
-    with suppress(OSError, AttributeError):  # another C library
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(M_MMAP_THRESHOLD, 2**25)  # the largest it takes
-        set_option(M_TRIM_THRESHOLD, 2**30)
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -41,12 +27,12 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def describe(device: torch.device) -> dict[str, str | None]:
+def describe(device: torch.device) -> Device:
     """Name, UUID (GPUs only) and node of a device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return {"name": properties.name, "uuid": str(properties.uuid), "node": socket.gethostname()}
-    return {"name": cpu_name(), "uuid": None, "node": socket.gethostname()}
+        return Device(name=properties.name, uuid=str(properties.uuid), node=socket.gethostname())
+    return Device(name=cpu_name(), uuid=None, node=socket.gethostname())
 
 
 def cpu_name() -> str:
@@ -96,7 +82,7 @@ def energy_counter(device: torch.device, share: float) -> Callable[[], float | N
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{describe(device)['uuid']}".encode())
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{describe(device).uuid}".encode())
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except Exception:  # no NVML, no such counter on this card, or a MIG slice: no honest figure
         return lambda: None

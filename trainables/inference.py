@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from trainables.checkpoint import CARD, MODEL, load_tensors
@@ -15,6 +15,7 @@ from trainables.cohort.config import Axis
 from trainables.cohort.domain import Domain
 from trainables.config import NetworkConfig, Precision
 from trainables.errors import UserError
+from trainables.frozen import FrozenModel
 from trainables.hardware import to_device
 from trainables.networks import make_network
 
@@ -22,10 +23,8 @@ Progress = Callable[[int, int], None]
 """Called with (slices done, slices in all)."""
 
 
-class Preparation(BaseModel):
+class Preparation(FrozenModel, extra="ignore"):
     """How the cohort was prepared, as far as a new volume must be prepared alike."""
-
-    model_config = ConfigDict(frozen=True)
 
     axis: Axis
     neighbours: int
@@ -48,10 +47,8 @@ class Preparation(BaseModel):
         return CohortConfig(**self.model_dump(include={"axis", "neighbours", "percentiles", "resample"}))
 
 
-class ModelCard(BaseModel):
+class ModelCard(FrozenModel, extra="ignore"):
     """What `model.json` says of a kept model."""
-
-    model_config = ConfigDict(frozen=True)
 
     network: NetworkConfig
     in_channels: int = Field(ge=1)

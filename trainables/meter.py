@@ -36,8 +36,8 @@ class Meter:
     Args:
         taken: clock reading at which the device was taken.
         share: share of the device that is held, in (0, 1].
-        clock: returns seconds that never step, the same in every process of a machine, so that `taken` may come from
-            another. While a computer sleeps it stands still.
+        clock: returns seconds that never step, also of another process of the machine: `taken` may come from there.
+            While a computer sleeps it stands still.
         cpu_clock: returns the CPU seconds of this process.
         peak: returns the peak memory in bytes.
         energy: returns joules used by the whole device so far, or None where that is not honest.

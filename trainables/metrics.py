@@ -4,6 +4,7 @@ is 1."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from trainables import ssim
 from trainables.errors import UserError
 from trainables.extensions import find
-from trainables.goals import GOALS, Goal
+from trainables.quantities import GOALS, Goal
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Metric:
     """What is measured and which way is better."""
 
     name: str
-    goal: Goal
+    goal: Goal | Literal["max", "min"]
+    """`max` or `min`."""
     score: Callable[[Tensor, Tensor, Tensor], float | Tensor] | None = None
     """(prediction, target, region), each (D, H, W), the region bool: one number. None for those of `METRICS`, which
     share their work."""
@@ -33,7 +35,11 @@ def find_metric(name: str) -> Metric:
     metric = find("metrics", name, METRICS)
     if not isinstance(metric, Metric):
         raise UserError(f"metric {name!r} must be a trainables.metrics.Metric, not {type(metric).__name__}")
-    return replace(metric, name=name)
+    try:
+        goal = Goal(metric.goal)
+    except ValueError:
+        raise UserError(f"metric {name!r} needs the goal 'max' or 'min', not {metric.goal!r}") from None
+    return replace(metric, name=name, goal=goal)
 
 
 @torch.no_grad()

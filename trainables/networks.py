@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.config import NetworkConfig
 from trainables.errors import UserError, blame
 from trainables.extensions import find
-from trainables.lean import lean_import
+from trainables.startup import lean_import
 
 with lean_import():
     from monai.networks.nets import UNet

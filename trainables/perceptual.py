@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import UserError
-from trainables.lean import lean_import
+from trainables.startup import lean_import
 
 WEIGHTS_NAME = "resnet50-11ad3fa6.pth"
 """Torchvision's own name of its ResNet-50 weights (IMAGENET1K_V2)."""

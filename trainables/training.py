@@ -1,8 +1,8 @@
-"""The only training loop of the project."""
+"""One training, an epoch at a time; `trainables.synthesis` goes through its epochs."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,18 @@ from trainables.checkpoint import CARD, MODEL, load_state, save_json, save_state
 from trainables.cohort import PreparedCohort, PreparedSubject
 from trainables.cohort.config import Augmentation
 from trainables.cohort.digests import digest_file
-from trainables.cohort.sample import sample_slice
+from trainables.cohort.prepared import sample_slice
 from trainables.config import TrainingConfig
+from trainables.cuda_graphs import NetworkLosses, RecordedLosses, can_be_recorded
 from trainables.inference import autocast, predict
 from trainables.losses import LossTerms
 from trainables.meter import Cost, Meter
 from trainables.metrics import METRICS, Metric, find_metric, score_volume
 from trainables.networks import make_network
 from trainables.optimiser import Adam
-from trainables.recorded import NetworkLosses, RecordedLosses, can_be_recorded
+from trainables.quantities import Goal
 from trainables.slices import Slices
+from trainables.task import Measurement
 from trainables.weighting import LossWeighting
 
 if TYPE_CHECKING:
@@ -36,25 +38,6 @@ Scores = dict[str, dict[str, dict[str, float]]]
 
 class TrainingDiverged(ArithmeticError):
     """A loss or a weight became infinite or NaN."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """What one epoch reports."""
-
-    epoch: int
-    """Epochs done, from 1."""
-    step: int
-    """Optimiser steps done."""
-    metrics: dict[str, float]
-    """`val/<metric>` in mask, mean over subjects; `loss/<term>`, mean over the epoch's steps; `lr`."""
-    weights: dict[str, float]
-    """Mean weight of each term over the epoch's steps; they sum to 1."""
-    cost: Cost
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as the journal and the checkpoint keep them."""
-        return asdict(self)
 
 
 class Training:
@@ -290,10 +273,7 @@ class Training:
         return scores
 
     def _keep_best(self, value: float) -> None:
-        better = self.best_value is None or (
-            value > self.best_value if self.objective.goal == "max" else value < self.best_value
-        )
-        if better:
+        if self.best_value is None or Goal(self.objective.goal).better(value, self.best_value):
             self.best_value, self.best_epoch = value, self.epoch
             self._best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
@@ -312,7 +292,7 @@ class Training:
                 "losses": self.losses.state_dict(),
                 "rng": torch.get_rng_state(),
                 "best": {"value": self.best_value, "epoch": self.best_epoch, "model": self._best},
-                "measurements": [measurement.as_dict() for measurement in self.measurements],
+                "measurements": [asdict(measurement) for measurement in self.measurements],
             },
         )
 
@@ -332,14 +312,6 @@ class Training:
         self._best = {name: tensor.to(self.device) for name, tensor in best["model"].items()}
         self.measurements = [Measurement(**m | {"cost": Cost(**m["cost"])}) for m in state["measurements"]]
         return True
-
-
-def fit(training: Training, report: Callable[[Measurement], None], *, checkpoint_dir: Path | None = None) -> None:
-    """Trains to the end: each epoch reported, then checkpointed."""
-    while not training.finished:
-        report(training.run_epoch())
-        if checkpoint_dir is not None:
-            training.save(checkpoint_dir)
 
 
 def score_subject(

@@ -1,22 +1,23 @@
 """Builds a study's report from its journal alone."""
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.journal import load_state
-from study.ledger import write_ledger
-from study.report.swap import swap_in
+from study.record.ledger import write_ledger
+from study.record.record import load_state
+from study.report.page.publish import swap_in
 
 if TYPE_CHECKING:
     from study.report.figures.style import Drawing
-    from study.report.findings import Findings
-    from study.report.table import Table
+    from study.report.findings.findings import Findings
+    from study.report.tables.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a report says, in short."""
+class Report:
+    """What a report says, in short; a notebook shows the verdict with a link to the page."""
 
     lines: tuple[str, str]
     """Quality and cost, a line each."""
@@ -25,8 +26,17 @@ class Verdict:
     summary: dict[str, Any]
     """The content of `summary.json`."""
 
+    def __str__(self) -> str:
+        """The verdict, a line for quality and a line for cost."""
+        return "\n".join(self.lines)
 
-def build_report(directory: Path) -> Verdict:
+    def _repr_html_(self) -> str:
+        """The verdict and a link to the page; Jupyter looks for this name."""
+        said = "".join(f"<p>{escape(line)}</p>" for line in self.lines)
+        return f'{said}<p><a href="{escape(self.page.absolute().as_uri())}">The report</a></p>'
+
+
+def build_report(directory: Path) -> Report:
     """Writes `report/`, `trials.csv`, `subjects.csv` and `ledger.csv` of a study, running or finished.
 
     The folder is built beside and then swapped in: there is no moment at which half a report is to be seen. The same
@@ -40,10 +50,10 @@ def build_report(directory: Path) -> Verdict:
     """
     state = load_state(directory)
     from study.report.evidence import gather
-    from study.report.findings import find
-    from study.report.page import render
+    from study.report.findings.findings import find
+    from study.report.findings.words import put_into_words
+    from study.report.page.study import render
     from study.report.summary import summarise
-    from study.report.verdict import put_into_words
 
     findings = find(gather(state))
     words = put_into_words(findings)
@@ -52,50 +62,26 @@ def build_report(directory: Path) -> Verdict:
     page = render(findings, words, tables, drawings)
     write_ledger(state, directory)
     swap_in(directory / "report", page, summary, tables, drawings)
-    return Verdict(
+    return Report(
         lines=words.lines,
         page=directory / "report" / "index.html",
         summary=summary,
     )
 
 
-def make_tables(findings: "Findings") -> list["Table"]:
-    """All tables that the findings fill."""
-    from study.report.comparison_tables import comparison_tables
-    from study.report.cost_tables import ledger_table, resources_table, searches_table
-    from study.report.tables import results_table
+def make_tables(findings: "Findings") -> dict[str, "Table | None"]:
+    """Every table of every section by its name; None for one that the findings cannot fill."""
+    from study.report.sections import SECTIONS
+    from study.report.sections.section import gathered
 
-    quality = [results_table(findings, region) for region in ("mask", "volume", "lesion")]
-    costs = [searches_table(findings), ledger_table(findings), resources_table(findings)]
-    tables = [*quality, *comparison_tables(findings), *costs]
-    return [table for table in tables if table is not None]
+    return gathered(section.tables(findings) for section in SECTIONS)
 
 
-def make_drawings(findings: "Findings", directory: Path) -> list["Drawing"]:
-    """All figures that the findings fill; images are read from `checkpoints/` below the directory."""
-    from study.report.figures import (
-        cost_quality,
-        differences,
-        images,
-        psnr_ssim,
-        timeline,
-        tuning,
-        weight_space,
-        weights,
-    )
+def make_drawings(findings: "Findings", directory: Path) -> dict[str, "Drawing | None"]:
+    """Every figure of every section, likewise; images are read from `checkpoints/` below the directory."""
     from study.report.figures.style import styled
+    from study.report.sections import SECTIONS
+    from study.report.sections.section import gathered
 
     with styled():
-        drawings = [
-            cost_quality.draw(findings),
-            tuning.draw(findings),
-            differences.draw_forest(findings),
-            differences.draw_subjects(findings),
-            psnr_ssim.draw(findings),
-            weights.draw(findings),
-            weight_space.draw(findings),
-            timeline.draw(findings),
-        ]
-        if findings.evidence.settings.get("images", True):
-            drawings += images.draw(findings, directory)
-    return [drawing for drawing in drawings if drawing is not None]
+        return gathered(section.drawings(findings, directory) for section in SECTIONS)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.arm import Range
-from study.arms import space_of, strategy_of
-from study.ledger import mean_score, paid, selected
-from study.report.quantities import QUANTITIES, REGIONS, Quantity
-from study.state import OPEN_STATES, Scores, StudyState, Trial
+from search_spaces.arm import Range, strategy_by_name
+from study.record.arms import space_of
+from study.record.events import Scores
+from study.record.info import ArmInfo
+from study.record.ledger import mean_score, paid
+from study.record.state import StudyState, Trial
+from study.report.formats import QUANTITIES, REGIONS, Quantity
 
 Floats = NDArray[np.float64]
 
@@ -24,9 +26,9 @@ class SearchEvidence:
     arm: str
     replicate: int
     trials: Sequence[Trial]
-    v: Floats
+    validation: Floats
     """Objective on validation (n,), as measured; NaN for failed and pruned trials."""
-    t: Floats
+    test: Floats
     """The same metric on the test subjects, mean in mask (n,); NaN where it was not measured."""
     costs: Floats
     """Device-seconds of all attempts (n,)."""
@@ -50,8 +52,8 @@ class SearchEvidence:
     @property
     def has_test(self) -> bool:
         """Whether every trial with a validation value has a test value."""
-        valued = np.isfinite(self.v)
-        return bool(valued.any() and np.isfinite(self.t[valued]).all())
+        valued = np.isfinite(self.validation)
+        return bool(valued.any() and np.isfinite(self.test[valued]).all())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,17 +146,18 @@ class Evidence:
     @property
     def terms(self) -> list[str]:
         """Names of the loss terms."""
-        return list(self.state.info.get("terms", []))
+        return list(self.state.info.terms)
 
     @property
     def simulated(self) -> bool:
         """Whether the images come from the virtual cohort."""
-        return bool((self.state.info.get("cohort") or {}).get("simulated", False))
+        return self.state.info.cohort.simulated
 
     @property
     def settings(self) -> dict[str, Any]:
         """The `report` section of the configuration."""
-        return (self.state.info.get("config") or {}).get("report") or {}
+        settings = self.state.info.setting("report")
+        return dict(settings) if isinstance(settings, Mapping) else {}
 
     @cached_property
     def quantities(self) -> dict[str, Quantity]:
@@ -194,16 +197,17 @@ class Evidence:
 
 def gather(state: StudyState) -> Evidence:
     """Collects the arrays of a study. Arms that are planned but have no trial yet are there, empty."""
-    objective = str(state.info.get("objective", "val/psnr")).removeprefix("val/")
-    goal = state.info.get("goal", "max")
-    planned = {arm["name"]: arm for arm in state.info.get("arms", [])}
+    objective, goal = state.objective.name, state.objective.goal
+    planned = state.info.arms
     by_arm: dict[str, list[Trial]] = {name: [] for name in planned}
     for trial in state.trials.values():
         by_arm.setdefault(trial.arm, []).append(trial)
     subjects = _subjects(state)
     arms = {}
     for name, trials in by_arm.items():
-        info = planned.get(name) or {"role": _guessed_role(trials)}
+        info = planned.get(name) or ArmInfo(
+            name=name, label=name, role=_guessed_role(trials), strategy=strategy_by_name(name)
+        )
         arms[name] = _arm(state, name, info, trials, subjects, objective)
     baselines = {name: _single_run(scores, subjects, state.goals) for name, scores in state.baselines.items()}
     return Evidence(state=state, subjects=subjects, arms=arms, baselines=baselines, objective=objective, goal=goal)
@@ -228,6 +232,19 @@ def _preferred(arms: list[ArmEvidence], strategy: str) -> ArmEvidence | None:
     return max(arms, key=lambda arm: (arm.strategy == strategy, arm.name == strategy), default=None)
 
 
+def mean_sd_n(values: Floats | None) -> tuple[float | None, float | None, int]:
+    """Mean, sample SD and number of the finite values; None for what cannot be computed."""
+    if values is None or not np.isfinite(values).any():
+        return None, None, 0
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()), float(finite.std(ddof=1)) if len(finite) > 1 else None, len(finite)
+
+
+def final_weight(trial: Trial, term: str) -> float | None:
+    """Weight of a term at the last measurement of a trial."""
+    return trial.measurements[-1].weights.get(term) if trial.measurements else None
+
+
 def _guessed_role(trials: Sequence[Trial]) -> str:
     return "fixed" if all(trial.role == "single" for trial in trials) else "tuned"
 
@@ -243,7 +260,7 @@ def _subjects(state: StudyState) -> list[str]:
 def _arm(
     state: StudyState,
     name: str,
-    info: dict[str, Any],
+    info: ArmInfo,
     trials: list[Trial],
     subjects: Sequence[str],
     objective: str,
@@ -254,44 +271,39 @@ def _arm(
     if not judged:
         incumbents = {search.incumbent for search in searches}
         judged = [t for t in trials if t.key in incumbents and t.scores is not None]
-    kept = [selected(state, trial) for trial in judged]
+    kept = [state.objective.best(trial) for trial in judged]
     return ArmEvidence(
         name=name,
-        label=info.get("label") or name,
-        role=info["role"],
-        strategy=strategy_of(state, name),
+        label=info.label,
+        role=info.role,
+        strategy=info.strategy,
         space=space_of(state, name),
         trials=trials,
         judged=judged,
         confirmed=confirmed,
         scores=_score_arrays([t.scores for t in judged if t.scores is not None], subjects, state.goals),
         validation={
-            metric: np.array([_value(m["metrics"].get(f"val/{metric}")) if m else np.nan for m in kept])
+            metric: np.array([_value(m.metrics.get(f"val/{metric}")) if m else np.nan for m in kept])
             for metric in state.goals
         },
         searches=searches,
-        exchangeable=_exchangeable(state, name),
+        exchangeable=info.sampler == "random" and not info.is_pruned,
         cost=paid(state, name),
     )
-
-
-def _exchangeable(state: StudyState, name: str) -> bool:
-    settings = ((state.info.get("config") or {}).get("arms") or {}).get(name) or {}
-    return settings.get("sampler") == "random" and not settings.get("pruner")
 
 
 def _searches(state: StudyState, arm: str, trials: list[Trial], objective: str) -> list[SearchEvidence]:
     by_replicate: dict[int, list[Trial]] = {}
     for trial in trials:
-        if trial.role == "search" and trial.state not in OPEN_STATES:
+        if trial.role == "search" and not trial.state.is_open:
             by_replicate.setdefault(trial.replicate or 0, []).append(trial)
     searches = []
     for replicate, members in sorted(by_replicate.items()):
         members.sort(key=lambda trial: (trial.ended or 0.0, trial.number or 0))
         values = []
         for trial in members:
-            kept = selected(state, trial) if trial.state == "complete" else None
-            values.append(_value(kept["metrics"].get(f"val/{objective}")) if kept else np.nan)
+            kept = state.objective.best(trial) if trial.state == "complete" else None
+            values.append(_value(kept.metrics.get(f"val/{objective}")) if kept else np.nan)
         v = np.array(values)
         ended = state.searches.get((arm, replicate))
         searches.append(
@@ -299,10 +311,10 @@ def _searches(state: StudyState, arm: str, trials: list[Trial], objective: str) 
                 arm=arm,
                 replicate=replicate,
                 trials=members,
-                v=v,
-                t=np.array([_value(mean_score(trial, "mask", objective)) for trial in members]),
+                validation=v,
+                test=np.array([_value(mean_score(trial.scores, "mask", objective)) for trial in members]),
                 costs=np.array([trial.device_seconds for trial in members]),
-                incumbent=ended.incumbent if ended else _best_key(members, v, state.info.get("goal", "max")),
+                incumbent=ended.incumbent if ended else _best_key(members, v, state.objective.goal),
             )
         )
     return searches

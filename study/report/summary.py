@@ -1,29 +1,28 @@
 """`summary.json`: the verdict and every number of the page, with units and intervals."""
 
-import math
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
 from study.analysis.inference import judge
-from study.report.break_even import BreakEvenFinding
-from study.report.evidence import ArmEvidence
-from study.report.findings import Findings
-from study.report.quality import Comparison
-from study.report.quantities import REGIONS
-from study.report.tables import describe
-from study.report.verdict import Words
+from study.record.finite import finite
+from study.report.evidence import ArmEvidence, mean_sd_n
+from study.report.findings.break_even import BreakEvenFinding
+from study.report.findings.findings import Findings
+from study.report.findings.quality import Comparison
+from study.report.findings.words import Words
+from study.report.formats import REGIONS
 
 SCHEMA_VERSION = 1
 
 
 def summarise(findings: Findings, words: Words) -> dict[str, Any]:
     """The findings as plain values; numbers that do not exist are None, and nothing is NaN or infinite."""
-    evidence, ratio = findings.evidence, findings.cost_ratio
+    evidence = findings.evidence
     info = evidence.state.info
     summary = {
         "schema": SCHEMA_VERSION,
-        "study": info.get("name"),
+        "study": info.document.get("name"),
         "finished": evidence.state.finished,
         "simulated": evidence.simulated,
         "candidate": evidence.candidate.name if evidence.candidate else None,
@@ -45,9 +44,7 @@ def summarise(findings: Findings, words: Words) -> dict[str, Any]:
         "cost_ratio": _cost_ratio(findings),
         "break_even": _break_even(findings),
     }
-    if ratio is None:
-        summary["cost_ratio"] = {"value": None, "low": None, "high": None}
-    return _finite(summary)
+    return finite(summary)
 
 
 def _arm(arm: ArmEvidence, metrics: Collection[str]) -> dict[str, Any]:
@@ -61,7 +58,7 @@ def _arm(arm: ArmEvidence, metrics: Collection[str]) -> dict[str, Any]:
         "confirmed": arm.confirmed,
         "trials": {state: states.count(state) for state in sorted(set(states))},
         "test": _test(regions, metrics),
-        "validation": {m: dict(zip(("mean", "sd", "n"), describe(v), strict=True)) for m, v in arm.validation.items()},
+        "validation": {m: dict(zip(("mean", "sd", "n"), mean_sd_n(v), strict=True)) for m, v in arm.validation.items()},
         "cost": {"device_seconds": arm.cost},
         "searches": [
             {
@@ -79,7 +76,7 @@ def _arm(arm: ArmEvidence, metrics: Collection[str]) -> dict[str, Any]:
 def _test(regions: dict[str, dict[str, Any]], metrics: Collection[str]) -> dict[str, Any]:
     """In mask at the top, as users expect; the other regions beside."""
     described = {
-        region: {m: dict(zip(("mean", "sd", "n"), describe(values), strict=True)) for m, values in metrics.items()}
+        region: {m: dict(zip(("mean", "sd", "n"), mean_sd_n(values), strict=True)) for m, values in metrics.items()}
         for region, metrics in regions.items()
     }
     nothing = {m: {"mean": None, "sd": None, "n": 0} for m in metrics}
@@ -161,14 +158,3 @@ def _level(finding: BreakEvenFinding) -> dict[str, Any]:
         "num_searches": finding.num_searches,
         "speed_up": {"value": finding.speed_up, **asdict(finding.interval)},
     }
-
-
-def _finite(value: Any) -> Any:
-    """The same with every NaN or infinity as None, and numpy numbers as Python's."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, bool) or value is None or isinstance(value, str | int):
-        return value
-    return float(value) if math.isfinite(value) else None

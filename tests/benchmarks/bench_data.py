@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from study.config import validate
-from study.runner import cluster
+from study.engine.cluster import cluster
+from study.settings.reading import validate
 from tests.benchmarks.table import Row, milliseconds, race, ratio
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
@@ -131,7 +131,7 @@ def _memory(cohort: PreparedCohort) -> Row:
         {"arms": {"cov": {}}, "resources": {"workers": 1, "cpus_per_trial": 1, "gpus_per_trial": 0}}, "bench_data"
     )
     held: dict[int, float] = {}
-    with cluster(config, None):
+    with cluster(config.resources, None):
         import ray
 
         reference = ray.put(cohort)
@@ -157,8 +157,8 @@ class _Worker:
 
     def __init__(self, cohort: PreparedCohort) -> None:
         from trainables.config import TrainingConfig
-        from trainables.hardware import ready_process
         from trainables.meter import Meter
+        from trainables.startup import ready_process
         from trainables.training import Training
         from trainables.weighting import make_weighting
 

@@ -17,24 +17,31 @@ import sys
 import tempfile
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 from rich.console import Console
 
-from study.config import GOALS, StudyConfig, validate
-from study.journal import Journal, apply
-from study.ledger import write_ledger
-from study.progress import Progress
-from study.run import make_plan
-from study.runner import check_storage, cluster, run_trials
-from study.state import StudyState
+from study.commands.progress import Progress
+from study.engine.cluster import cluster
+from study.engine.drive import drive, make_plan
+from study.engine.nodes import check_storage
+from study.engine.stopping import stop_signals
+from study.engine.trials import Engine
+from study.record.environment import code_in_use
+from study.record.events import DriverStarted, StudyBegun
+from study.record.ledger import cost_of, write_ledger
+from study.record.record import Record
+from study.record.state import StudyState
+from study.settings.arms import make_arms
+from study.settings.reading import validate
+from study.settings.schema import StudyConfig
 from trainables.cohort import PreparedCohort
 from trainables.cohort.geometry import Geometry
 from trainables.cohort.prepared import PreparedSubject
 from trainables.cpus import usable_cpus
+from trainables.quantities import GOALS
 
 NUM_REPLICATES = 4
 NUM_AUTOMATIC = 20
@@ -77,18 +84,19 @@ def tiny_cohort() -> PreparedCohort:
     )  # fmt: skip
 
 
-class Watch:
+class Watch(Progress):
     """Notes the driver's memory as trials end, and asks for the status from another process towards the end.
 
     Args:
-        state: of the study.
-        directory: of the study.
+        console: takes the study's own lines.
+        record: of the study.
         every: trials from one note to the next.
         ask_at: trials handed out when the status is asked for.
     """
 
-    def __init__(self, state: StudyState, directory: Path, *, every: int, ask_at: int) -> None:
-        self._state, self._directory, self._every, self._ask_at = state, directory, every, ask_at
+    def __init__(self, console: Console, record: Record, *, every: int, ask_at: int) -> None:
+        super().__init__(console)
+        self._record, self._every, self._ask_at = record, every, ask_at
         self._asking = threading.Thread(target=self._ask, daemon=True)
         self.status_seconds: list[float] = []
         self._process = psutil.Process()
@@ -98,7 +106,8 @@ class Watch:
 
     def tick(self) -> None:
         """Called about ten times a second."""
-        count = len(self._state.trials)
+        super().tick()
+        count = len(self._record.state.trials)
         if count >= (self.notes[-1][0] + self._every if self.notes else 1):
             self.note(count)
         if count >= self._ask_at and self._asking.ident is None:
@@ -106,7 +115,7 @@ class Watch:
 
     def _ask(self) -> None:
         """Three times, as a person would; the best of them counts, since the machine is full."""
-        command = [str(Path(sys.executable).with_name("cov-study")), "status", str(self._directory), "--json"]
+        command = [str(Path(sys.executable).with_name("cov-study")), "status", str(self._record.directory), "--json"]
         for _ in range(3):
             began = time.monotonic()
             told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -146,40 +155,29 @@ def main() -> None:
 
 def run(config: StudyConfig, address: str, directory: Path) -> None:
     """Runs the study's trials on the cluster at `address`."""
-    with Journal(directory / "journal.jsonl") as journal, cluster(config, address) as resources:
+    code = code_in_use()
+    with stop_signals(print) as stop, Record(directory) as record, cluster(config.resources, address) as resources:
         check_storage(directory)
         info = {"objective": f"val/{config.objective}", "goal": GOALS[config.objective], "terms": list(config.terms)}
-        state = StudyState()
-        journal.listeners.append(partial(apply, state))
-        journal.append("study", name=config.name, config=config.model_dump(mode="json"), arms=[], cohort={}, **info)
-        journal.append("driver_started", pid=os.getpid(), workers=resources.workers)
-        plan = make_plan(config, directory)
-        watch = Watch(state, directory, every=100, ask_at=int(0.9 * (plan.num_trials or 0)))
+        told = {"name": config.name, "config": config.model_dump(mode="json"), "arms": [], "cohort": {}}
+        record.append(StudyBegun(document=told | info))
+        record.append(DriverStarted(pid=os.getpid(), workers=resources.workers))
+        plan = make_plan(config, make_arms(config), GOALS, storage=directory / "optuna")
+        engine = Engine(config=config, resources=resources, is_shared=True, code=code, components={})
         with (directory / "progress.txt").open("w") as lines:
-            progress = Progress(Console(file=lines))
-
-            def tick() -> None:
-                progress.tick()
-                watch.tick()
-
-            with progress.live(state, plan, resources.workers):
-                run_trials(
-                    config, plan, journal, state, tiny_cohort(), directory, resources, shared=True,
-                    interrupted=threading.Event(), tick=tick,
-                )  # fmt: skip
-        watch.note(len(state.trials))
-        write_ledger(state, directory)
-    tell(state, watch, resources.workers)
+            ask_at = int(0.9 * (plan.num_trials or 0))
+            watch = Watch(Console(file=lines), record, every=100, ask_at=ask_at)
+            drive(record, plan, engine, tiny_cohort(), stop=stop, watcher=watch)
+        watch.note(len(record.state.trials))
+        write_ledger(record.state, directory)
+    tell(record.state, watch, resources.workers)
 
 
 def tell(state: StudyState, watch: Watch, num_workers: int) -> None:
     """Prints the figures beside their bars."""
     attempts = [attempt for trial in state.trials.values() for attempt in trial.attempts]
     assert all(attempt.state == "complete" for attempt in attempts), "a trial failed"
-    own = [
-        (a.cost["setup_seconds"] or 0) + (a.cost["train_seconds"] or 0) + (a.cost["eval_seconds"] or 0)
-        for a in attempts
-    ]
+    own = [sum(cost_of(attempt, f"{part}_seconds") or 0 for part in ("setup", "train", "eval")) for attempt in attempts]
     first, last = min(a.started for a in attempts), max(a.ended or 0 for a in attempts)
     overhead = ((last - first) - sum(own) / num_workers) / len(attempts)
     first_note, settled, last_note = watch.notes[0], watch.notes[min(1, len(watch.notes) - 1)], watch.notes[-1]

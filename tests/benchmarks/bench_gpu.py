@@ -25,10 +25,10 @@ from trainables.cohort import PreparedCohort
 from trainables.cohort.geometry import Geometry
 from trainables.cohort.prepared import PreparedSubject
 from trainables.config import NetworkConfig, Precision, TrainingConfig
+from trainables.cuda_graphs import NetworkLosses, RecordedLosses
 from trainables.losses import LossTerms
 from trainables.meter import Meter
 from trainables.networks import make_network
-from trainables.recorded import NetworkLosses, RecordedLosses
 from trainables.training import Training
 from trainables.weighting import make_weighting
 

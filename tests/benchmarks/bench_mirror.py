@@ -23,9 +23,12 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from study.journal import Journal, read_events
-from study.tracking import Mirror, TrackingSettings, load_settings, sync
+from study.record.journal import Journal, read_events
+from study.record.record import Record
+from study.tracking.mirror import Mirror, sync
+from study.tracking.settings import TrackingSettings, load_settings
 from tests.benchmarks.table import Row
+from tests.record.plain import append
 from tests.tracking.conftest import free_port, serving
 from tests.tracking.postgres import postgresql
 from tests.tracking.proxy import slowed
@@ -39,28 +42,28 @@ NUM_PARALLEL = 8
 # --- journals -----------------------------------------------------------------------------------------------------
 
 
-def begin(journal: Journal) -> None:
+def begin(journal: Journal | Record) -> None:
     """The study of a benchmark: one search."""
     arms = [{"name": "tuned", "role": "tuned"}]
     nothing = {"cohort": {}, "versions": {}, "hardware": {}, "git_revision": None, "config": {}}
-    journal.append("study", name="bench", objective="val/psnr", goal="max", terms=list(TERMS), arms=arms, **nothing)
-    journal.append("driver_started", pid=1, workers=NUM_PARALLEL)
+    append(journal, "study", name="bench", objective="val/psnr", goal="max", terms=list(TERMS), arms=arms, **nothing)
+    append(journal, "driver_started", pid=1, workers=NUM_PARALLEL)
 
 
-def start_trial(journal: Journal, key: str, number: int, now: float) -> None:
+def start_trial(journal: Journal | Record, key: str, number: int, now: float) -> None:
     """A trial is handed out and begins."""
     weights = [1 / len(TERMS)] * len(TERMS)
-    journal.append("trial", trial=key, arm="tuned", role="search", seed=0, replicate=0, number=number,
+    append(journal, "trial", trial=key, arm="tuned", role="search", seed=0, replicate=0, number=number,
                    params={f"log_ratio/{term}": random.random() for term in TERMS[1:]},
                    weighting={"name": "fixed", "weights": weights}, terms=list(TERMS))  # fmt: skip
-    journal.append("attempt_started", trial=key, attempt=1, started=now, share=1.0)
+    append(journal, "attempt_started", trial=key, attempt=1, started=now, share=1.0)
 
 
-def measure(journal: Journal, key: str, epoch: int, held_seconds: float) -> None:
+def measure(journal: Journal | Record, key: str, epoch: int, held_seconds: float) -> None:
     """One epoch's measurement: 15 values."""
     metrics = {"val/psnr": 20 + random.random(), "val/ssim": random.random(), "val/rmse": random.random(), "lr": 1e-3}
     metrics |= {f"loss/{term}": random.random() for term in TERMS}
-    journal.append("measurement", trial=key, attempt=1, epoch=epoch, step=100 * epoch, metrics=metrics,
+    append(journal, "measurement", trial=key, attempt=1, epoch=epoch, step=100 * epoch, metrics=metrics,
                    weights=dict.fromkeys(TERMS, 0.25),
                    cost={"device_seconds": held_seconds, "train_seconds": held_seconds, "peak_bytes": 10**9},
                    device={"name": "cpu", "uuid": None, "node": "here"})  # fmt: skip
@@ -80,8 +83,8 @@ def write_journal(directory: Path, num_trials: int, num_epochs: int) -> None:
                 for key in keys:
                     measure(journal, key, epoch, 10.0 * epoch)
             for key in keys:
-                journal.append("attempt_ended", trial=key, state="complete", ended=clock[0])
-        journal.append("finished")
+                append(journal, "attempt_ended", trial=key, state="complete", ended=clock[0])
+        append(journal, "finished")
 
 
 # --- throughput ---------------------------------------------------------------------------------------------------
@@ -169,9 +172,8 @@ def share_rows(what: str, directory: Path, wall_seconds: float) -> Iterator[Row]
         folder = Path(name)
         start = time.perf_counter()
         with Journal(folder / "journal.jsonl") as journal:
-            for event in events:
-                fields = {key: value for key, value in event.items() if key not in ("v", "n", "time", "event")}
-                journal.append(event["event"], **fields)
+            for stamped in events:
+                journal.append(stamped.event)
         seconds = time.perf_counter() - start
         settings = load_settings(environ={"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"})
         _one_call_per_metric(settings, num_calls=1)  # imports MLflow and makes the tables
@@ -255,15 +257,15 @@ def _train(pipe: Connection) -> None:
 def _trial(directory: Path, uri: str | None) -> Iterator[Callable[[int], None]]:
     """A study with one trial; gives what to call after each epoch. Without a URI it has no mirror."""
     directory.mkdir(parents=True)
-    with Journal(directory / "journal.jsonl") as journal:
+    with Record(directory) as record:
         mirror = None
         if uri:
             settings = load_settings(environ={"MLFLOW_TRACKING_URI": uri})
             mirror = Mirror(settings, directory, say=lambda line: None, start_seconds=0)
-            journal.listeners.append(mirror)
-        begin(journal)
-        start_trial(journal, "tuned-r0-t0000", 0, time.time())
-        yield lambda epoch: measure(journal, "tuned-r0-t0000", epoch, float(epoch))
+            record.subscribe(mirror)
+        begin(record)
+        start_trial(record, "tuned-r0-t0000", 0, time.time())
+        yield lambda epoch: measure(record, "tuned-r0-t0000", epoch, float(epoch))
         if mirror:
             mirror.close()
 

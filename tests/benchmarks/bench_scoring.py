@@ -8,8 +8,8 @@ import torch
 from skimage.metrics import structural_similarity
 
 from tests.benchmarks.table import Row, milliseconds, race, ratio
-from trainables.hardware import ready_process
 from trainables.metrics import score_volume
+from trainables.startup import ready_process
 
 SHAPES = {"3 mm": (52, 72, 56), "2 mm": (80, 96, 112), "1 mm": (160, 192, 160)}
 NUM_SUBJECTS = {"3 mm": 24, "2 mm": 24, "1 mm": 3}

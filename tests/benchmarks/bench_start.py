@@ -10,11 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from study.cohort import obtain
-from study.config import load_config, validate
-from study.journal import load_state, read_events
+from study.engine.images import obtain
+from study.record.ledger import cost_of
+from study.record.record import load_state
+from study.settings.reading import load_config, validate
 from tests.benchmarks.bench_sweep import simulated
 from tests.benchmarks.table import Row, milliseconds, race
+from tests.record.plain import read_plain
 
 COMMAND = Path(sys.executable).with_name("cov-study")
 
@@ -75,12 +77,12 @@ def _run(config: Path, directory: Path) -> dict[str, float]:
     began = time.time()
     command = [COMMAND, "run", config, "--out", directory]
     subprocess.run(command, env=environment, cwd=directory.parent, check=True, capture_output=True)
-    times = {event["event"]: event["time"] for event in reversed(list(read_events(directory / "journal.jsonl")))}
+    times = {event["event"]: event["time"] for event in reversed(list(read_plain(directory / "journal.jsonl")))}
     attempts = (trial.attempts[0] for trial in load_state(directory).trials.values())
-    first = min(attempts, key=lambda attempt: attempt.started + (attempt.cost["setup_seconds"] or 0.0))
+    first = min(attempts, key=lambda attempt: attempt.started + (cost_of(attempt, "setup_seconds") or 0.0))
     return {
         "imports, cohort and Ray": times["study"] - began,
         "to the first trial": times["trial"] - times["study"],
         "to its process": first.started_time - times["trial"],
-        "its set-up": first.cost["setup_seconds"] or 0.0,
+        "its set-up": cost_of(first, "setup_seconds") or 0.0,
     }

@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.table import Row, Times, milliseconds, race, ratio
 from trainables.config import NetworkConfig
-from trainables.hardware import ready_process
 from trainables.losses import LossTerms
 from trainables.networks import make_network
+from trainables.startup import ready_process
 from trainables.weighting import WEIGHTINGS, LossWeighting, make_weighting
 
 DEFAULT_TERMS = ("l1", "ssim", "gradient", "frequency")

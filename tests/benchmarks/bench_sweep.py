@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_sweep --seconds 20 --trials 40 [--alone]
     python -m tests.benchmarks.bench_sweep --study runs/demo
 
-The first command is a search of a length of one's own, `--alone` without plain Ray Tune; the second tells how well a
+The first command is a search of any length, `--alone` without plain Ray Tune; the second tells how well a
 finished study used its workers.
 """
 
@@ -25,14 +25,16 @@ from typing import Any
 
 import yaml
 
-from study.cohort import obtain, simulate
-from study.config import CohortSection, StudyConfig, load_config, validate
-from study.estimate import time_training
-from study.journal import load_state
-from study.state import Attempt, StudyState
+from study.engine.images import obtain, simulate
+from study.engine.timing import time_training
+from study.record.ledger import cost_of
+from study.record.record import load_state
+from study.record.state import Attempt, StudyState
+from study.settings.reading import load_config, validate
+from study.settings.schema import CohortSection, StudyConfig
 from tests.benchmarks.table import Row, show, write
 from trainables.cpus import usable_cpus
-from trainables.hardware import ready_process
+from trainables.startup import ready_process
 
 EPOCHS = 4
 
@@ -187,7 +189,7 @@ def efficiency(state: StudyState) -> dict[str, float]:
     total = len(lanes) * (last - first)
 
     def spent(attempt: Attempt, *kinds: str) -> float:
-        return sum(attempt.cost[f"{kind}_seconds"] or 0.0 for kind in kinds)
+        return sum(cost_of(attempt, f"{kind}_seconds") or 0.0 for kind in kinds)
 
     held = sum((a.ended or 0.0) - a.started for a in attempts)
     parts = {
@@ -219,7 +221,7 @@ def efficiency_row(what: str, state: StudyState, at_least: float | None = None) 
     losses = ", ".join(
         f"{name} {100 * shares[name]:.1f} %" for name in ("start-up", "set-up", "gaps", "tail", "inside")
     )
-    peak_bytes = max(a.cost.get("peak_bytes") or 0 for trial in state.trials.values() for a in trial.attempts)
+    peak_bytes = max(cost_of(a, "peak_bytes") or 0 for trial in state.trials.values() for a in trial.attempts)
     return Row(
         what=f"efficiency: {what}",
         value=shares["busy"],

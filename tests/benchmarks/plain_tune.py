@@ -28,7 +28,7 @@ def train(config: dict[str, Any]) -> None:
 
     settings = config["settings"]
     if not settings["cache"]:
-        importlib.import_module("monai.networks.nets")  # as a script of one's own does, with all that MONAI tries out
+        importlib.import_module("monai.networks.nets")  # as a user's script does, with all that MONAI tries out
 
     from trainables.cohort import CohortConfig, find_cohort, prepare
     from trainables.config import TrainingConfig

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from study.environment import git_revision, hardware, versions
+from study.record.environment import git_revision, hardware, versions
+from trainables.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +98,7 @@ def write(path: Path, rows: Iterable[Row], quick: bool) -> None:
         "rows": [asdict(row) | {"goal": row.goal, "met": row.met} for row in rows],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(told, indent=2), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, json.dumps(told, indent=2))
 
 
 def show(rows: Iterable[Row]) -> None:

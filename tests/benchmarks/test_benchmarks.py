@@ -6,21 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from study.config import load_config
-from study.state import Attempt, StudyState, Trial
+from study.record.events import TrialSpec
+from study.record.state import Attempt, StudyState, Trial, TrialState
+from study.settings.reading import load_config
 from tests.benchmarks import bench_gpu, bench_scoring
 from tests.benchmarks.bench_data import prepare_in_a_loop
 from tests.benchmarks.bench_sweep import efficiency
 from tests.benchmarks.table import Row, ratio
 from trainables.cohort import CohortConfig, find_cohort, prepare
 from trainables.cohort.virtual import VirtualCohortConfig, simulate_cohort
+from trainables.meter import Cost
 from trainables.metrics import score_volume
 
 
 def trial(key: str, started: float, ended: float, setup: float, train: float, evaluation: float) -> Trial:
-    cost = {"setup_seconds": setup, "train_seconds": train, "eval_seconds": evaluation}
-    attempt = Attempt(number=1, started=started, ended=ended, share=1.0, state="complete", cost=cost)
-    return Trial(key=key, arm="a", role="single", seed=0, state="complete", attempts=[attempt])
+    cost = Cost(
+        setup_seconds=setup, train_seconds=train, eval_seconds=evaluation, device_seconds=ended - started,
+        cpu_seconds=0.0, peak_bytes=0,
+    )  # fmt: skip
+    complete = TrialState.COMPLETE
+    attempt = Attempt(number=1, started=started, ended=ended, share=1.0, state=complete, cost=cost)
+    return Trial(spec=TrialSpec(key=key, arm="a", role="single", seed=0), state=complete, attempts=[attempt])
 
 
 def test_the_losses_of_two_workers_by_hand():

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from study.cohort import obtain
-from study.config import CohortSection
-from study.status import show_check
+from study.commands.app import app
+from study.engine.images import obtain
+from study.settings.schema import CohortSection
 from trainables.cohort import Cohort, CohortConfig, find_cohort
 from trainables.cohort.bids import find_sources
 from trainables.errors import UserError
@@ -154,16 +155,22 @@ def test_every_folder_without_a_pair_is_named_and_what_it_holds(tmp_path: Path) 
     }
 
 
-def test_check_and_run_name_them(tmp_path: Path, make_bids, capsys: pytest.CaptureFixture[str]) -> None:
+def _check(root: Path, *options: str) -> str:
+    """What `cov-study cohort check` prints of a cohort that it finds nothing wrong with."""
+    words = ["cohort", "check", str(root), "--sheet", str(root.parent / "sheet.png"), *options]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_check_and_run_name_them(tmp_path: Path, make_bids) -> None:
     root = make_bids(tmp_path / "bids")
     for name in ("sub-05", "sub-06"):
         _subject(root, name, ends=("T2w",))
-    assert show_check(root, CohortConfig())
-    printed = capsys.readouterr().out
+    printed = _check(root)
     for part in ("2 folder(s) without a pair", "sub-05", "sub-06", "holds no pair, but T2w (1)"):
         assert part in printed
-    assert show_check(root, CohortConfig(), as_json=True)
-    assert '"left_out"' in capsys.readouterr().out
+    assert '"left_out"' in _check(root, "--json")
     said: list[str] = []
     assert len(obtain(CohortSection(path=root), tmp_path / "cache", say=said.append).subjects) == 4
     assert said == [f"No pair in sub-05, sub-06: left out (`cov-study cohort check {root}` says what they hold)"]

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from study.cohort import describe
+from study.engine.images import describe
 from tests.waiting import wait_for
 from trainables.cohort import CohortConfig, PreparedCohort, find_cohort, prepare
 from trainables.cohort.geometry import as_slices

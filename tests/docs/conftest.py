@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.command import environment
 from tests.docs.tutorial import script, sources
-from tests.study.command import environment
 from tests.waiting import PATIENCE_SECONDS
 
 

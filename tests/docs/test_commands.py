@@ -18,10 +18,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from study.cli import app
+from study.commands.app import app
+from tests.commands.command import cov_study
 from tests.docs.blocks import PAGES, Command, commands, mentioned
 from tests.docs.tutorial import TUTORIAL
-from tests.study.command import cov_study
 from tests.waiting import PATIENCE_SECONDS
 
 SHOWN = [command for page in PAGES for command in commands(page)]

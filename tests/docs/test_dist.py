@@ -28,6 +28,7 @@ def test_the_wheel_is_the_program(dist, program):
         (card,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = wheel.read(card).decode()
     assert names == program
+    assert {f"{package}/py.typed" for package in PACKAGES} < names
     assert "License-Expression: Apache-2.0\n" in metadata
     assert "License-File: LICENSE\n" in metadata
     assert metadata.count("\nClassifier: ") >= 5

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from study.config import ArmConfig, StudyConfig
+from study.settings.schema import ArmConfig, StudyConfig
 from tests.docs.blocks import ROOT
+from trainables.cohort.pairs import GRID_TOLERANCE
 
 MKDOCS = Path(sys.executable).with_name("mkdocs")
 
@@ -42,7 +43,12 @@ def test_the_reference_has_every_key_and_every_command(site):
         assert f'id="cov-study-{name.replace(" ", "-")}"' in commands
 
 
-def test_what_is_written_by_hand_is_in_the_navigation():
-    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name in navigation
+def test_what_is_written_by_hand_is_in_the_navigation_and_nothing_twice():
+    navigation = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(navigation) == sorted(set(navigation))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= set(navigation)
+
+
+def test_the_page_on_files_says_how_far_grids_may_differ():
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert f"up to {GRID_TOLERANCE:g} of the smallest voxel side" in page

@@ -1,4 +1,4 @@
-"""CoV weighting in a PyTorch loop of one's own."""
+"""CoV weighting in a plain PyTorch loop."""
 
 import torch
 from torch import nn

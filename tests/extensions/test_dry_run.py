@@ -1,4 +1,4 @@
-"""What is tried on a small example: the built-in parts pass, and each broken promise is named."""
+"""What is tried on a small example: the built-in components pass, and each broken promise is named."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Parts of one's own are found by name, or it is said in one line why not."""
+"""User-defined components are found by name, or it is said in one line why not."""
 
 import sys
 from pathlib import Path

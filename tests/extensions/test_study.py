@@ -1,4 +1,4 @@
-"""A study of parts from elsewhere, through the installed command and on Ray's workers."""
+"""A study of user-defined components, through the installed command and on Ray's workers."""
 
 import csv
 import hashlib
@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.config import load_config
-from study.environment import other_code
-from study.parts import changed_parts, check_parts
-from tests.study.command import QUICK, cov_study
+from study.record.environment import other_code
+from study.settings.arms import make_arms
+from study.settings.components import Components, check_components
+from study.settings.reading import load_config
+from tests.commands.command import QUICK, cov_study
 from trainables.errors import UserError
+from trainables.proof import Code
 
 MODULE = """
 from trainables.metrics import Metric
@@ -109,11 +111,15 @@ def test_where_they_come_from_is_written_down_and_reading_a_study_does_not_need_
         assert done.returncode == 0, done.stderr
 
 
+def found(origins: dict[str, str]) -> Components:
+    """Components that come from there."""
+    return Components(goals={}, foreign=[], origins=origins)
+
+
 def test_code_that_changed_between_two_starts_is_told_in_the_report():
     recorded = {"terms/edges": "mine.py sha256:1", "metrics/bias": "example-parts 1.0"}
-    assert changed_parts(recorded, dict(recorded)) is None
-    note = changed_parts(recorded, recorded | {"terms/edges": "mine.py sha256:2"})
-    assert note == (
+    assert found(recorded).changed_since(dict(recorded)) is None
+    assert found(recorded | {"terms/edges": "mine.py sha256:2"}).changed_since(recorded) == (
         "Went on with other code than it was begun with: terms/edges (mine.py sha256:1, then mine.py sha256:2)."
     )
 
@@ -121,7 +127,7 @@ def test_code_that_changed_between_two_starts_is_told_in_the_report():
 def test_a_node_that_cannot_find_a_part_says_so(tmp_path, monkeypatch):
     (tmp_path / "there.py").write_text("edges = len")
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    code = {"root": "", "digests": {}}
+    code = Code(root="", digests={})
     assert other_code(code, [], {"terms/edges": None}) == "unknown loss term 'edges'"
     known = {"terms/there:edges": f"there.py sha256:{hashlib.sha256(b'edges = len').hexdigest()[:12]}"}
     assert other_code(code, [str(tmp_path)], known) is None
@@ -165,7 +171,8 @@ def test_a_part_that_breaks_its_promise_is_told_before_anything_is_done(tmp_path
         "class Heavy(LossWeighting):\n"
         "    def next_weights(self, losses): return torch.full_like(losses, 2 / self.num_terms)\n"
     )
+    config = load_config(preset="smoke", overrides=overrides)
     with pytest.raises(UserError) as error:
-        check_parts(load_config(preset="smoke", overrides=overrides))
+        check_components(config, make_arms(config))
     assert says in str(error.value)
     assert "\n" not in str(error.value)

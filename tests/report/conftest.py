@@ -1,4 +1,5 @@
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from study.journal import load_state
-from study.report.build import Verdict, build_report, make_tables
+from study.record.record import load_state
+from study.report.build import Report, build_report, make_tables
 from study.report.evidence import gather
-from study.report.findings import find
-from study.report.page import render
+from study.report.findings.findings import find
+from study.report.findings.words import put_into_words
+from study.report.page.study import render
 from study.report.summary import summarise
-from study.report.verdict import put_into_words
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -42,12 +43,14 @@ def say(tmp_path: Path) -> Callable[[FakeStudy], Words]:
     def make(fake: FakeStudy) -> Words:
         findings = find(gather(load_state(fake.write(tmp_path / "study"))))
         words = put_into_words(findings)
-        return Words(summarise(findings, words), render(findings, words, make_tables(findings), []))
+        return Words(
+            summarise(findings, words), render(findings, words, make_tables(findings), defaultdict(lambda: None))
+        )
 
     return make
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[[FakeStudy], Verdict]:
+def build(tmp_path: Path) -> Callable[[FakeStudy], Report]:
     """Writes a study and builds its report."""
     return lambda fake: build_report(fake.write(tmp_path / "study"))

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from study.journal import Journal, load_state
+from study.record.journal import Journal
+from study.record.record import load_state
+from tests.record.plain import append
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
 
@@ -81,7 +83,7 @@ class FakeStudy:
                 clock.now = time
                 if "arm" in fields:
                     fields = fields | {"arm": self.called.get(fields["arm"], fields["arm"])}
-                journal.append(kind, **fields)
+                append(journal, kind, **fields)
         if self.images:
             _write_slices(self, directory)
         return directory

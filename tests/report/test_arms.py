@@ -11,18 +11,20 @@ from matplotlib import colormaps
 
 from search_spaces.arm import Range
 from study.analysis.inference import log_ratio_interval
-from study.arms import describe_arm, space_of, strategy_of
-from study.config import StudyConfig
-from study.journal import load_state
-from study.report.caveats import caveats_of
-from study.report.costs import cost_ratio
+from study.record.arms import describe_arm, space_of
+from study.record.info import StudyInfo
+from study.record.record import load_state
+from study.record.state import StudyState
 from study.report.evidence import ArmEvidence, Evidence, SearchEvidence, gather
 from study.report.figures import timeline
 from study.report.figures.style import competitors, styled
 from study.report.figures.weight_space import colour_scale
-from study.report.findings import find
-from study.report.verdict import put_into_words
-from study.state import StudyState
+from study.report.findings.caveats import caveats_of
+from study.report.findings.costs import cost_ratio
+from study.report.findings.findings import find
+from study.report.findings.words import put_into_words
+from study.settings.arms import make_arms
+from study.settings.schema import StudyConfig
 
 SMALL: dict[str, Any] = {"images": False, "num_trials": 10, "epochs": 4, "seeds": (0, 1, 2)}
 NAMES = {"equal": "same", "cov": "mine", "tuned": "by-hand"}
@@ -59,13 +61,17 @@ def test_of_several_arms_of_a_strategy_the_one_of_its_name_is_meant(tmp_path: Pa
         tuned_arms=(("tuned-random", "random"), ("tuned", "tpe")),
     )
     state = load_state(fake.write(tmp_path / "study"))
-    for arm in state.info["arms"]:
-        arm |= {"strategy": {"same": "equal", "mine": "cov"}.get(arm["name"], strategy_of(state, arm["name"]))}
+    other = {"same": "equal", "mine": "cov"}
+    arms = [
+        arm | {"strategy": other.get(arm["name"], state.info.arms[arm["name"]].strategy)}
+        for arm in state.info.document["arms"]
+    ]
+    state.info = StudyInfo(document={**state.info.document, "arms": arms})
     evidence = gather(state)
     assert [arm.name for arm in (evidence.equal, evidence.candidate, evidence.reference)] == ["equal", "cov", "tuned"]
     for trial in state.of_arm("equal"):
         trial.scores = None  # its trainings failed; the other arm of equal weights has scores
-    del state.info["arms"][-1]
+    state.info = StudyInfo(document={**state.info.document, "arms": arms[:-1]})
     for key in [trial.key for trial in state.of_arm("cov")]:
         del state.trials[key]
     evidence = gather(state)
@@ -76,7 +82,8 @@ def test_every_arm_competes_save_a_single_loss(tmp_path: Path) -> None:
     state = load_state(FakeStudy(**SMALL, called=NAMES).write(tmp_path / "study"))
     quality = {"single-l1": 20.0, "same": 19.0, "by-hand": 24.2, "mine": 24.4}
     assert competitors(gather(state), quality, "max") == ["single-l1", "same", "by-hand", "mine"]
-    next(arm for arm in state.info["arms"] if arm["name"] == "single-l1")["strategy"] = "given"
+    given = [arm | ({"strategy": "given"} if arm["name"] == "single-l1" else {}) for arm in state.info.document["arms"]]
+    state.info = StudyInfo(document={**state.info.document, "arms": given})
     assert "single-l1" in competitors(gather(state), quality | {"single-l1": 1.0}, "max")
 
 
@@ -95,18 +102,18 @@ def test_journal_says_what_each_arm_is() -> None:
             },
         }
     )
-    arms = config.make_arms()
-    state = StudyState(info={"arms": [describe_arm(arm) for arm in arms]})
-    strategies = {arm.name: strategy_of(state, arm.name) for arm in arms}
+    arms = make_arms(config)
+    state = StudyState(info=StudyInfo(document={"arms": [describe_arm(arm) for arm in arms]}))
+    strategies = {arm.name: state.info.arms[arm.name].strategy for arm in arms}
     assert strategies == {
         "single-l1": "single", "single-ssim": "single", "same": "equal", "hand": "given", "mine": "cov",
         "mean": "frozen", "tuned-wide": "tuned",
     }  # fmt: skip
     assert all(arm.search is not None and space_of(state, arm.name) == arm.search.space for arm in arms)
     # A journal of before says names and roles alone; the configuration says the rest.
-    before = StudyState(info={"arms": [{"name": arm.name, "role": arm.role} for arm in arms]})
-    before.info["config"] = config.model_dump(mode="json")
-    assert {arm.name: strategy_of(before, arm.name) for arm in arms} == strategies
+    roles = [{"name": arm.name, "role": arm.role} for arm in arms]
+    before = StudyState(info=StudyInfo(document={"arms": roles, "config": config.model_dump(mode="json")}))
+    assert {arm.name: before.info.arms[arm.name].strategy for arm in arms} == strategies
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ def edge_of(state: StudyState) -> str | None:
 )
 def test_edge_of_the_learning_rate_is_its_own(tmp_path: Path, rate: float, at_edge: bool) -> None:
     state = load_state(FakeStudy(**SMALL).write(tmp_path / "study"))
-    state.info["config"]["tune_learning_rate"] = {"low": 1e-4, "high": 1e-2}
+    state.info = state.info.with_settings({"tune_learning_rate": {"low": 1e-4, "high": 1e-2}})
     for trial in state.of_arm("tuned"):
         trial.params["learning_rate"] = rate
     text = edge_of(state)
@@ -165,8 +172,9 @@ def test_edge_of_a_weight_is_that_of_its_bounds(tmp_path: Path) -> None:
     assert edge_of(state) is None
     reach = {k: max(abs(t.params.get(k, 0.0)) for t in state.of_arm("tuned")) for k in state.trials[incumbent].params}
     reach["log_ratio/ssim"] = state.trials[incumbent].params["log_ratio/ssim"] = 1.01 * reach["log_ratio/ssim"]
-    tuned = next(arm for arm in state.info["arms"] if arm["name"] == "tuned")
-    tuned["space"] = {name: {"low": -bound, "high": bound, "log": False} for name, bound in reach.items()}
+    space = {name: {"low": -bound, "high": bound, "log": False} for name, bound in reach.items()}
+    arms = [arm | ({"space": space} if arm["name"] == "tuned" else {}) for arm in state.info.document["arms"]]
+    state.info = StudyInfo(document={**state.info.document, "arms": arms})
     text = edge_of(state)
     assert text is not None
     assert "(log_ratio/ssim)" in text

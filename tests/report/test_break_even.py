@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from fake_study import FakeStudy
 
-from study.journal import load_state
-from study.report.break_even import BreakEvenFinding
+from study.record.record import load_state
+from study.record.state import StudyState, Trial
 from study.report.evidence import gather
 from study.report.figures import cost_quality, tuning
 from study.report.figures.style import styled
-from study.report.findings import Findings, find
-from study.report.verdict import put_into_words
-from study.state import StudyState, Trial
+from study.report.findings.break_even import BreakEvenFinding
+from study.report.findings.findings import Findings, find
+from study.report.findings.words import put_into_words
 
 SMALL: dict[str, Any] = {"images": False, "num_trials": 10, "epochs": 4, "single_arms": False}
 MARGIN: dict[str, Any] = {"margin": {"psnr": 0.1, "ssim": 0.01, "rmse": 0.001}}
@@ -67,7 +67,7 @@ def test_under_a_shared_seed_every_trial_is_compared_with_that_training_alone(
     reached, spent, best = None, 0.0, -np.inf
     for trial in ended(state):
         spent += trial.device_seconds
-        value = max(m["metrics"]["val/psnr"] for m in trial.measurements)
+        value = max(m.metrics["val/psnr"] for m in trial.measurements)
         if value > best:
             best, incumbent = value, trial
         if reached is None and psnr(incumbent) >= target:
@@ -188,7 +188,7 @@ def test_the_first_trial_is_number_0_whenever_it_ends(state_of: Callable[..., St
     (search,) = evidence.arms["tuned"].searches
     assert search.trials[search.first].number == 0
     v, _ = tuning.drawn_trials(evidence.arms["tuned"], "max")
-    first = max(m["metrics"]["val/psnr"] for m in state.trials["tuned-r0-t000"].measurements)
+    first = max(m.metrics["val/psnr"] for m in state.trials["tuned-r0-t000"].measurements)
     assert len(v) == len(order) - 1
     assert first not in v
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_study import FakeStudy
 
-from study.journal import load_state
+from study.record.record import load_state
 from study.report.build import build_report
 from trainables.errors import UserError
 
@@ -147,7 +147,7 @@ def test_importing_the_report_stays_light() -> None:
 
 
 def test_goals_are_those_of_the_metrics() -> None:
-    from study.report.quantities import QUANTITIES
+    from study.report.formats import QUANTITIES
     from trainables.metrics import METRICS
 
     assert {name: q.goal for name, q in QUANTITIES.items()} == {name: m.goal for name, m in METRICS.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_study import FakeStudy
 
-from study.report.compare import compare_studies
+from study.report.comparison.build import compare_studies
 from trainables.errors import UserError
 
 SMALL: dict[str, Any] = {"images": False, "num_trials": 5, "epochs": 3, "single_arms": False}

@@ -4,6 +4,7 @@ import html
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,17 @@ from typing import Any
 import pytest
 from fake_study import FakeStudy
 
-from study.journal import load_state
-from study.report.build import Verdict, build_report, make_drawings, make_tables
+from study.record.record import load_state
+from study.report.build import Report, build_report, make_drawings, make_tables
 from study.report.evidence import gather
 from study.report.figures import weight_space, weights
 from study.report.figures.style import styled
-from study.report.findings import find
-from study.report.page import render
+from study.report.findings.findings import find
+from study.report.findings.words import put_into_words
+from study.report.page.study import render
 from study.report.summary import summarise
-from study.report.verdict import put_into_words
 
-Build = Callable[[FakeStudy], Verdict]
+Build = Callable[[FakeStudy], Report]
 Say = Callable[[FakeStudy], Any]
 
 SMALL: dict[str, Any] = {"images": False, "num_trials": 6, "epochs": 4, "single_arms": False}
@@ -180,7 +181,7 @@ def test_a_verdict_that_other_seeds_could_change_says_so(say: Say) -> None:
 
 
 @pytest.fixture(scope="module")
-def random_search(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+def random_search(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Real images, trials drawn at random."""
     study = FakeStudy(
         **(SMALL | {"num_trials": 12, "replicates": 2}), tuned_arms=(("tuned", "random"),), simulated=False
@@ -189,13 +190,13 @@ def random_search(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def learning_search(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+def learning_search(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A search by TPE; images were kept, and are not to be shown."""
     study = FakeStudy(**(SMALL | {"images": True}), replicates=2, report={"images": False})
     return build_report(study.write(tmp_path_factory.mktemp("learning") / "study"))
 
 
-def test_random_search_is_exchangeable_and_gets_a_band(random_search: Verdict) -> None:
+def test_random_search_is_exchangeable_and_gets_a_band(random_search: Report) -> None:
     levels = random_search.summary["break_even"]["levels"]
     assert [level["rho"] for level in levels] == [0.5, 0.9]
     assert all(level["exchangeable"] for level in levels)
@@ -203,19 +204,19 @@ def test_random_search_is_exchangeable_and_gets_a_band(random_search: Verdict) -
     assert "over random orders" in random_search.summary["verdict"]["break_even"]
 
 
-def test_a_learning_search_is_shown_as_observed(learning_search: Verdict) -> None:
+def test_a_learning_search_is_shown_as_observed(learning_search: Report) -> None:
     page = learning_search.page.read_text(encoding="utf-8")
     assert "incumbent as observed" in page
     assert "expected best of k" not in page
     assert learning_search.summary["break_even"]["exchangeable"] is False
 
 
-def test_images_can_be_switched_off(learning_search: Verdict) -> None:
+def test_images_can_be_switched_off(learning_search: Report) -> None:
     assert not list((learning_search.page.parent / "figures").glob("images_*"))
     assert "switched off" in learning_search.page.read_text(encoding="utf-8")
 
 
-def test_real_images_are_not_called_simulated(random_search: Verdict) -> None:
+def test_real_images_are_not_called_simulated(random_search: Report) -> None:
     for path in random_search.page.parent.rglob("*.svg"):
         assert "simulated" not in path.read_text(encoding="utf-8").lower(), path.name
     assert "simulated" not in random_search.page.read_text(encoding="utf-8").lower()
@@ -247,7 +248,7 @@ def test_a_study_can_be_looked_at_at_any_moment(part: float, journal: list[bytes
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
     findings = find(gather(load_state(tmp_path)))
     words = put_into_words(findings)
-    page = render(findings, words, make_tables(findings), [])
+    page = render(findings, words, make_tables(findings), defaultdict(lambda: None))
     assert "This study is not finished" in page
     assert "unfinished" in {caveat.key for caveat in words.caveats}
     _demand_no_nonsense(page)

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from search_spaces.arm import Range
 from search_spaces.importance import importances
-from study.journal import load_state
+from study.record.record import load_state
+from study.record.state import Attempt
 from study.report.evidence import gather
 from study.report.figures.images import chosen_subjects, load_samples
 from study.report.figures.labels import spread
 from study.report.figures.style import COLOURS, competitors, window
 from study.report.figures.timeline import assign_lanes
-from study.report.text import clean, short
-from study.state import Attempt
+from study.report.formats import clean, short
+from trainables.task import Device
+
+DEVICES = {name: Device(name=name, uuid=None, node="here") for name in "ab"}
 
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -37,7 +40,7 @@ def test_labels_that_do_not_touch_stay_where_they_are() -> None:
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8), st.sampled_from("ab")), min_size=1, max_size=25))
 def test_bars_of_one_lane_never_overlap(spans: list[tuple[int, int, str]]) -> None:
     attempts = [
-        Attempt(number=1, started=float(start), share=1.0, device=device, ended=float(start + length))
+        Attempt(number=1, started=float(start), share=1.0, device=DEVICES[device], ended=float(start + length))
         for start, length, device in spans
     ]
     lanes = assign_lanes(attempts)

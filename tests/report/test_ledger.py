@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from fake_study import FakeStudy
 
-from study.journal import Journal, load_state
-from study.ledger import LEDGER_COLUMNS, paid, write_ledger
+from study.record.journal import Journal
+from study.record.ledger import LEDGER_COLUMNS, paid, write_ledger
+from study.record.record import load_state
+from tests.record.plain import append
 
 
 class Clock:
@@ -27,7 +29,7 @@ def lost_and_found(tmp_path: Path) -> Path:
 
         def say(seconds: float, kind: str, **fields: object) -> None:
             clock.now = 100.0 + seconds
-            journal.append(kind, **fields)
+            append(journal, kind, **fields)
 
         def measure(seconds: float, attempt: int, epoch: int, psnr: float, held: float, cpu: float) -> None:
             cost = {"device_seconds": held, "cpu_seconds": cpu, "peak_bytes": 7 * epoch, "energy_joules": None}
@@ -88,7 +90,7 @@ def test_subjects_are_long_form(lost_and_found: Path) -> None:
 
 def test_arms_add_up_to_all_attempts(whole: Path) -> None:
     state = load_state(whole)
-    total = sum(paid(state, arm["name"])["total"] for arm in state.info["arms"])
+    total = sum(paid(state, arm)["total"] for arm in state.info.arms)
     assert total == pytest.approx(sum(float(r["device_seconds"]) for r in rows(whole / "ledger.csv")))
     assert len(rows(whole / "trials.csv")) == len(state.trials)
     # 2 baselines and every trial, 24 subjects each: 3 metrics in mask and volume, 18 of them with a lesion.

@@ -11,13 +11,15 @@ from fake_study import FakeStudy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.journal import load_state
-from study.ledger import mean_score, write_ledger
+from study.record.events import AttemptStarted, Baseline, Event, Scored, StudyBegun, TrialPlanned, TrialSpec
+from study.record.journal import Stamped
+from study.record.ledger import mean_score, write_ledger
+from study.record.record import load_state
+from study.record.state import StudyState
 from study.report.evidence import gather
 from study.report.figures.images import load_samples
-from study.state import StudyState
-from study.tracking_config import TrackingSettings
-from study.tracking_runs import Runs
+from study.tracking.runs import Runs
+from study.tracking.settings import TrackingSettings
 
 SMALL: dict[str, Any] = {"terms": ("l1", "ssim"), "num_trials": 2, "num_subjects": 9, "single_arms": False}
 NAMES: dict[str, Callable[[int], str]] = {
@@ -49,20 +51,19 @@ def _scores(**of_scans: float | None) -> dict[str, Any]:
 def _state(scans: dict[str, str] | None, scores: dict[str, Any]) -> StudyState:
     """A study of one trial, folded as the mirror does."""
     runs = Runs(TrackingSettings())
-    events: list[dict[str, Any]] = [
-        {"event": "study", "name": "s", "objective": "val/psnr", "goal": "max", "arms": [{"name": "cov"}]}
-        | ({} if scans is None else {"scans": scans}),
-        {"event": "baseline", "name": "identity", "scores": scores},
-        {"event": "trial", "trial": "k", "arm": "cov", "role": "single", "seed": 1, "replicate": None, "number": None}
-        | {"params": {}, "weighting": {}, "terms": ["l1"]},
-        {"event": "attempt_started", "trial": "k", "attempt": 1, "started": 0.0, "share": 1.0},
-        {"event": "scores", "trial": "k", "scores": scores},
+    study = {"name": "s", "objective": "val/psnr", "goal": "max", "arms": [{"name": "cov"}]}
+    events: list[Event] = [
+        StudyBegun(document=study | ({} if scans is None else {"scans": scans})),
+        Baseline(name="identity", scores=scores),
+        TrialPlanned(spec=TrialSpec(key="k", arm="cov", role="single", seed=1, terms=("l1",))),
+        AttemptStarted(trial="k", attempt=1, started=0.0, share=1.0),
+        Scored(trial="k", scores=scores),
     ]
-    for event in events:
-        runs.fold({"time": 1.0} | event)
+    for number, event in enumerate(events):
+        runs.fold(Stamped(number=number, time=1.0, event=event))
     points = {p.key: p.value for run in runs.runs.values() for p in run.points}
     assert points["test/psnr"] == points["baseline_identity/psnr"]
-    assert points["test/psnr"] == pytest.approx(mean_score(runs.state.trials["k"], "mask", "psnr"))
+    assert points["test/psnr"] == pytest.approx(mean_score(runs.state.trials["k"].scores, "mask", "psnr"))
     return runs.state
 
 
@@ -71,7 +72,7 @@ def test_means_by_hand() -> None:
     scores = _scores(a__1=10.0, b=30.0, a__2=20.0, a__3=None)
     state = _state({"a-1": "a", "a-2": "a", "a-3": "a"}, scores)
     assert state.trials["k"].scores == {"a": {"mask": {"psnr": 15.0}}, "b": {"mask": {"psnr": 30.0}}}
-    assert mean_score(state.trials["k"], "mask", "psnr") == 22.5
+    assert mean_score(state.trials["k"].scores, "mask", "psnr") == 22.5
 
 
 def test_what_the_journal_says_goes_before_the_names() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.report.table import Table, latex, plain_table, unique
+from study.report.tables.table import Table, latex, plain_table, unique
 
 NASTY = (r"a_b & 50 % of $x$ #1 {~^} \input{x}", "<b>|`[x](y)`", "±×−–…’·", "中文 \x07", "")
 

@@ -7,13 +7,13 @@ import pytest
 from fake_study import FakeStudy
 
 from study.analysis.inference import Interval, judge, outcome
-from study.journal import load_state
+from study.record.record import load_state
 from study.report.build import make_tables
 from study.report.evidence import gather
-from study.report.findings import find
-from study.report.quantities import QUANTITIES
+from study.report.findings.findings import find
+from study.report.findings.words import put_into_words, sentence
+from study.report.formats import QUANTITIES
 from study.report.summary import summarise
-from study.report.verdict import put_into_words, sentence
 
 SMALL: dict[str, Any] = {"images": False, "num_trials": 6, "epochs": 4, "single_arms": False}
 
@@ -96,7 +96,7 @@ def test_worse_is_called_worse_everywhere(tmp_path: Path) -> None:
     fake = FakeStudy(**SMALL, cov_gain=-0.9, margin=margins)
     findings = find(gather(load_state(fake.write(tmp_path / "study"))))
     words = put_into_words(findings)
-    found, tables = summarise(findings, words)["noninferiority"], {table.name: table for table in make_tables(findings)}
+    found, tables = summarise(findings, words)["noninferiority"], make_tables(findings)
     for metric in ("psnr", "rmse"):
         assert found[metric]["low"] < -found[metric]["margin"] < found[metric]["high"] < 0
         assert (found[metric]["verdict"], found[metric]["outcome"]) == ("inconclusive", "worse, margin open")

@@ -11,13 +11,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from study.cohort import obtain
-from study.config import validate
-from study.journal import Journal, load_state, read_events
-from study.state import StudyState
-from study.synthesize import choose_trial, synthesize
+from study.commands.bars import Bars
+from study.engine.images import obtain
+from study.record.events import StudyBegun
+from study.record.journal import read_events
+from study.record.record import Record, load_state
+from study.record.state import StudyState
+from study.settings.reading import validate
+from study.synthesis.apply import synthesize
+from study.synthesis.models import choose_trial
+from tests.commands.command import cov_study
 from tests.docs.blocks import ROOT, blocks
-from tests.study.command import cov_study
 from trainables.cohort.nifti import load_volume
 from trainables.errors import UserError
 from trainables.slices import Slices
@@ -63,14 +67,20 @@ def pair(bids) -> tuple[Path, Path]:
 def said(study: Path, source: Path, out: Path, **options) -> str:
     """Synthesises, and returns what was said."""
     stream = io.StringIO()
-    synthesize(study, source, out, console=Console(file=stream, width=300), **{"arm": "cov"} | options)
+    shown(study, source, out, Console(file=stream, width=300), **options)
     return stream.getvalue()
+
+
+def shown(study: Path, source: Path, out: Path, console: Console, **options) -> None:
+    """Synthesises, with progress bars on the console."""
+    with Bars(console) as bars:
+        synthesize(study, source, out, onlooker=bars, **{"arm": "cov"} | options)
 
 
 @pytest.mark.parametrize("key", ["equal-s1", "cov-s2", "tuned-r0-confirm-s1"])
 def test_scores_are_those_of_the_journal(study, state, bids, tmp_path, key):
     """The whole BIDS folder, through files: each test subject has the scores that the trial itself measured."""
-    config = validate(state.info["config"], "test").cohort
+    config = validate(state.info.config, "test").cohort
     cohort = obtain(config, study.parent / "cohorts")
     lines = said(study, bids, tmp_path / "out", arm=None, key=key)
     assert "warning: " not in "".join(line for line in lines.splitlines() if "intensities" not in line)
@@ -154,7 +164,7 @@ def test_awkward_files(study, tmp_path):
     """One anatomy, stored in many ways, gives one result; what is damaged is named, and the others are done."""
     source, out, stream = DATA / "awkward", tmp_path / "out", io.StringIO()
     with pytest.raises(UserError, match="images cannot be used"):
-        synthesize(study, source, out, arm="cov", console=Console(file=stream, width=300))
+        shown(study, source, out, Console(file=stream, width=300))
     for name in ("constant", "corrupt_gz_middle", "fourD_3vol", "no_sform_no_qform", "truncated_gz"):
         assert f"\n{source / name}.nii.gz: " in stream.getvalue()
         assert not (out / f"{name}.nii.gz").exists()
@@ -192,7 +202,7 @@ def test_warnings_say_what_is_unlike_the_training(study, pair, tmp_path):
 
 
 def test_the_model_of_an_arm_is_its_best_validated_one(study, state):
-    best = {key: max(m["metrics"]["val/psnr"] for m in state.trials[key].measurements) for key in ("cov-s1", "cov-s2")}
+    best = {key: max(m.metrics["val/psnr"] for m in state.trials[key].measurements) for key in ("cov-s1", "cov-s2")}
     assert choose_trial(state, study, arm="cov", key=None).key == max(best, key=lambda key: best[key])
     assert choose_trial(state, study, arm="tuned", key=None).key == "tuned-r0-confirm-s1"
     assert choose_trial(state, study, arm="cov", key="cov-s2").key == "cov-s2"
@@ -262,7 +272,7 @@ def test_a_folder_is_done_as_far_as_it_can_be(study, pair, tmp_path):
     (folder / "notes.txt").write_text("not an image")
     stream = io.StringIO()
     with pytest.raises(UserError, match=r"1 of 2 images cannot be used.*the others are in"):
-        synthesize(study, folder, out, arm="cov", console=Console(file=stream, width=300))
+        shown(study, folder, out, Console(file=stream, width=300))
     assert f"{folder / 'a.nii.gz'}: truncated" in stream.getvalue()
     assert [path.name for path in out.iterdir()] == ["b.nii.gz"]
     with pytest.raises(UserError, match="exists"):
@@ -274,7 +284,7 @@ def test_a_folder_is_done_as_far_as_it_can_be(study, pair, tmp_path):
 def test_a_terminal_gets_a_bar_of_slices(study, pair, tmp_path):
     stream = io.StringIO()
     console = Console(file=stream, width=120, force_terminal=True)
-    synthesize(study, pair[0], tmp_path / "out.nii.gz", arm="cov", mask=pair[1], console=console)
+    shown(study, pair[0], tmp_path / "out.nii.gz", console, mask=pair[1])
     depth = nib.as_closest_canonical(nib.load(pair[1])).get_fdata().any(axis=(0, 2)).sum()
     assert f"{depth}/{depth}" in stream.getvalue()
 
@@ -312,12 +322,13 @@ def test_a_network_of_ones_own(study, pair, tmp_path):
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("report", "optuna", "journal.jsonl"))
     modules.mkdir()
     (modules / "synthesis_network.py").write_text("from trainables.networks import unet as make\n")
-    with Journal(copy / "journal.jsonl") as journal:
-        for event in read_events(study / "journal.jsonl"):
-            fields = {key: value for key, value in event.items() if key not in ("v", "n", "time", "event")}
-            if event["event"] == "study":
-                fields["config"] = fields["config"] | {"module_path": [str(modules)]}
-            journal.append(event["event"], **fields)
+    with Record(copy) as record:
+        for stamped in read_events(study / "journal.jsonl"):
+            event = stamped.event
+            if isinstance(event, StudyBegun):
+                config = event.document["config"] | {"module_path": [str(modules)]}
+                event = StudyBegun(document={**event.document, "config": config})
+            record.append(event)
     for path in copy.glob("checkpoints/cov-s*/model.json"):
         path.write_text(path.read_text().replace('"name": "unet"', '"name": "synthesis_network:make"'))
     said(copy, pair[0], tmp_path / "own.nii.gz", mask=pair[1])

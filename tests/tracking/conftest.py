@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from study.journal import Journal, read_events
-from study.tracking import Mirror, TrackingSettings, load_settings, sync
+from study.record.journal import read_events
+from study.record.record import JOURNAL, Record
+from study.tracking.mirror import Mirror, sync
+from study.tracking.settings import TrackingSettings, load_settings
 from tests.report.fake_study import FakeStudy
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
@@ -76,16 +78,16 @@ def replay_into(
     stop: int | None = None,
 ) -> None:
     """Appends events of the study at `source` to a journal in `directory`, as a driver does."""
-    clock = [0.0]
-    directory.mkdir(exist_ok=True)
-    with Journal(directory / "journal.jsonl", clock=lambda: clock[0], timer=lambda: clock[0]) as journal:
+    events = list(read_events(source / JOURNAL))
+    now = {"time": 0.0, "clock": events[start - 1].seconds if start else 0.0}
+    with Record(directory, clock=lambda: now["time"], timer=lambda: now["clock"]) as record:
         if mirror:
-            journal.listeners.append(mirror)
-        for number, event in enumerate(list(read_events(source / "journal.jsonl"))[start:stop], start=start):
+            record.subscribe(mirror)
+        for number, stamped in enumerate(events[start:stop], start=start):
             if pause:
                 pause(number)
-            clock[0] = event["time"]
-            journal.append(event["event"], **{k: v for k, v in event.items() if k not in ("v", "n", "time", "event")})
+            now |= {"time": stamped.time, "clock": stamped.seconds}
+            record.append(stamped.event)
 
 
 def contents(uri: str, experiment: str = "cov-study") -> dict[str, dict[str, Any]]:

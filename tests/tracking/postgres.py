@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of one's own: on loopback, in a temporary folder, with a password."""
+"""A real PostgreSQL server for the tests alone: on loopback, in a temporary folder, with a password."""
 
 import os
 import shutil

@@ -16,11 +16,16 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from study.journal import Journal, load_state
-from study.tracking import Mirror, TrackingSettings, load_settings, sync
+from study.record.events import DriverStarted, Heartbeat, Measured
+from study.record.journal import Journal, Stamped, read_events
+from study.record.record import Record, load_state
+from study.tracking.mirror import Mirror, sync
+from study.tracking.settings import TrackingSettings, load_settings
 from tests.tracking.conftest import contents, free_port, replay_into
 from tests.waiting import PATIENCE_SECONDS
 from trainables.errors import UserError
+
+HEARTBEAT = Stamped(number=0, time=0.0, event=Heartbeat())
 
 
 def rows(settings: TrackingSettings) -> dict[str, list[Any]]:
@@ -54,15 +59,16 @@ def test_values_are_those_of_the_journal(expected: dict[str, Any], study: Path) 
     trial = load_state(study).trials["cov-s1"]
     points = {(name, step): value for name, step, _, value in expected[key]["points"]}
     for measurement in trial.measurements:
-        for name, value in measurement["metrics"].items():
-            assert points[name, measurement["epoch"]] == value
-        for term, weight in measurement["weights"].items():
-            assert points[f"weight/{term}", measurement["epoch"]] == weight
+        for name, value in measurement.metrics.items():
+            assert points[name, measurement.epoch] == value
+        for term, weight in measurement.weights.items():
+            assert points[f"weight/{term}", measurement.epoch] == weight
     assert points["cost/device_seconds", 3] == pytest.approx(trial.device_seconds)
     psnr = [regions["mask"]["psnr"] for regions in trial.scores.values()]
     assert points["test/psnr", 0] == pytest.approx(statistics.fmean(psnr))
     times = {stamp for name, _, stamp, _ in expected[key]["points"] if name == "val/psnr"}
-    assert times == {round(m["time"] * 1000) for m in trial.measurements}
+    events = [s for s in read_events(study / "journal.jsonl") if isinstance(s.event, Measured)]
+    assert times == {round(stamped.time * 1000) for stamped in events if stamped.event.trial == "cov-s1"}
 
 
 def test_three_replays_add_nothing(settings: TrackingSettings, study: Path) -> None:
@@ -127,7 +133,9 @@ def test_a_process_killed_while_it_mirrors_leaves_nothing_twice(
 ) -> None:
     shutil.copytree(study, tmp_path / "study")
     program = (
-        "from pathlib import Path; from study.tracking import load_settings, sync;sync(Path('study'), load_settings())"
+        "from pathlib import Path; from study.tracking.mirror import sync;"
+        "from study.tracking.settings import load_settings;"
+        "sync(Path('study'), load_settings())"
     )
     for num_points in (50, 250, 450):
         with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path) as process:
@@ -166,9 +174,9 @@ def test_a_driver_that_starts_again_closes_what_the_dead_one_left(
     mirror.close(timeout=PATIENCE_SECONDS)
     lost = [trial.key for trial in load_state(directory).trials.values() if trial.state == "running"]
     again = Mirror(settings, directory, start_seconds=0)
-    with Journal(directory / "journal.jsonl") as journal:
-        journal.listeners.append(again)
-        journal.append("driver_started", pid=2, workers=1)
+    with Record(directory) as record:
+        record.subscribe(again)
+        record.append(DriverStarted(pid=2, workers=1))
         again.close(timeout=PATIENCE_SECONDS)
     states = {key.rpartition("/")[2]: run["status"] for key, run in contents(settings.uri).items()}
     assert [states[key] for key in lost] == ["KILLED"] * len(lost)
@@ -176,11 +184,10 @@ def test_a_driver_that_starts_again_closes_what_the_dead_one_left(
 
 def test_the_listener_takes_microseconds(tmp_path: Path) -> None:
     mirror = Mirror(unreachable(), tmp_path, say=lambda line: None, start_seconds=60)
-    event: dict[str, Any] = {"event": "heartbeat"}
     seconds = []
     for _ in range(2000):
         start = time.thread_time()  # a busy machine takes longer by the clock, not by this one
-        mirror(event)
+        mirror(HEARTBEAT)
         seconds.append(time.thread_time() - start)
     mirror.close(timeout=0)  # no deadline: it need not write the rest
     assert statistics.median(seconds) < 20e-6
@@ -228,7 +235,7 @@ def test_sync_says_what_is_wrong_in_one_line(study: Path, tmp_path: Path, settin
 def test_without_a_mirror_nothing_is_started(tmp_path: Path) -> None:
     before = threading.active_count()
     mirror = Mirror(load_settings().model_copy(update={"mirror": "none"}), tmp_path)
-    mirror({"event": "heartbeat"})
+    mirror(HEARTBEAT)
     mirror.close(timeout=PATIENCE_SECONDS)
     assert threading.active_count() == before
     assert not (tmp_path / "mlflow.db").exists()
@@ -294,7 +301,7 @@ def test_a_file_that_cannot_be_read_does_not_hold_up_the_rest(
 
 
 def test_importing_the_mirror_does_not_import_mlflow() -> None:
-    program = "import sys, study.tracking; sys.exit('mlflow' in sys.modules)"
+    program = "import sys, study.tracking.mirror; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -302,7 +309,9 @@ def test_importing_the_mirror_does_not_import_mlflow() -> None:
 def test_mlflow_and_alembic_are_silent(study: Path, tmp_path: Path) -> None:
     """A new database is migrated at first use; none of that reaches the user's terminal."""
     program = (
-        "from pathlib import Path; import sys; from study.tracking import *; sync(Path(sys.argv[1]), load_settings())"
+        "from pathlib import Path; import sys; from study.tracking.mirror import sync;"
+        "from study.tracking.settings import load_settings;"
+        "sync(Path(sys.argv[1]), load_settings())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(study)], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from study.tracking import Mirror, load_settings, sync
+from study.tracking.mirror import Mirror, sync
+from study.tracking.settings import load_settings
 from tests.tracking.conftest import contents, replay_into, serving
 from tests.tracking.postgres import PASSWORD, binaries, postgresql
 from tests.waiting import PATIENCE_SECONDS

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.journal import load_state, read_events
-from study.tracking_config import TrackingSettings, load_settings
-from study.tracking_run import NOTE_TAG, Point, Run
-from study.tracking_runs import Runs
+from study.record.journal import read_events
+from study.record.ledger import mean_score
+from study.record.record import load_state
+from study.tracking.run import NOTE_TAG, Point, Run
+from study.tracking.runs import Runs
+from study.tracking.settings import TrackingSettings, load_settings
+from tests.record.plain import stamped
 from tests.report.fake_study import FakeStudy
 
 INFO = {
@@ -33,7 +36,7 @@ class Script:
         self.key = self.runs.study_key
 
     def add(self, kind: str, time: float, **fields: Any) -> None:
-        self.runs.fold({"v": 1, "n": 0, "time": time, "event": kind, **fields})
+        self.runs.fold(stamped(kind, time, **fields))
 
     def start(self, trial: str, time: float, *, arm: str = "tuned", role: str = "search", replicate: int | None = 0,
               share: float = 1.0, attempt: int = 1, seed: int = 0) -> None:  # fmt: skip
@@ -207,6 +210,15 @@ def test_test_scores_are_means_over_subjects_and_trials_and_never_of_a_search() 
     assert s.points("test/psnr", "cov") == [(1, 25.0), (2, 27.0)]
     assert not [p for p in s.run("tuned", "a").points if p.key.startswith("test/")]
     assert not s.run("tuned", "a").files
+
+
+def test_test_scores_are_to_the_bit_those_of_the_ledger() -> None:
+    s = Script()
+    s.start("c1", 0.0, arm="cov", role="single", replicate=None)
+    scores = {f"sub{i}": {"mask": {"psnr": v}, "volume": {"psnr": None}} for i, v in enumerate((0.1, 0.2, 0.3))}
+    s.add("scores", 5.0, trial="c1", scores=scores)
+    assert s.points("test/psnr", "cov", "c1") == [(0, mean_score(scores, "mask", "psnr"))]
+    assert s.points("test/volume_psnr", "cov", "c1") == []
 
 
 def _judged(options: TrackingSettings, **info: Any) -> set[str]:

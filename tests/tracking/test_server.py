@@ -11,10 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
-import study.tracking
-from study.journal import read_events
-from study.tracking import Mirror, load_settings, serve
-from study.tracking_config import ServerSettings
+from study.record.journal import read_events
+from study.tracking.mirror import Mirror, sync
+from study.tracking.server import serve
+from study.tracking.settings import ServerSettings, load_settings
 from tests.tracking.conftest import Server, contents, replay_into, serving
 from tests.tracking.proxy import slowed
 from tests.waiting import PATIENCE_SECONDS, wait_for
@@ -24,8 +24,8 @@ from trainables.errors import UserError
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fractions of the seconds that a real study waits."""
-    monkeypatch.setattr(study.tracking, "FLUSH_SECONDS", 0.2)
-    monkeypatch.setattr(study.tracking, "WAIT_SECONDS", (0.2, 1.0))
+    monkeypatch.setattr("study.tracking.mirror.FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr("study.tracking.mirror.WAIT_SECONDS", (0.2, 1.0))
 
 
 def client_settings(uri: str) -> Any:
@@ -135,7 +135,7 @@ def test_auth_without_a_password_does_not_start(tmp_path: Path, monkeypatch: pyt
 
 def study_sync(directory: Path, server: Server) -> dict[str, int]:
     # Not deep: every request has its password checked anew.
-    return study.tracking.sync(directory, client_settings(server.uri).model_copy(update={"mirror": "arms"}))
+    return sync(directory, client_settings(server.uri).model_copy(update={"mirror": "arms"}))
 
 
 def wait_for_runs(server: Server, number: int) -> None:

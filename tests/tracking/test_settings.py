@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.tracking_config import TrackingSettings, load_settings, scrub
+from study.tracking.settings import TrackingSettings, load_settings, scrub
 from trainables.errors import UserError
 
 SHIPPED = Path(__file__).parents[2] / "mlflow.yml"

@@ -7,10 +7,10 @@ import torch
 
 from tests.training.test_training import CONFIG, SPECS, TERMS, run, training
 from trainables.config import NetworkConfig
+from trainables.cuda_graphs import NetworkLosses, RecordedLosses
 from trainables.hardware import reset_peak
 from trainables.losses import TERMS as ALL_TERMS
 from trainables.meter import Meter
-from trainables.recorded import NetworkLosses, RecordedLosses
 from trainables.training import Training
 from trainables.weighting import make_weighting
 

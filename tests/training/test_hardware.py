@@ -6,7 +6,8 @@ import resource
 import pytest
 import torch
 
-from trainables.hardware import peak_bytes, ready_process, reset_peak
+from trainables.hardware import peak_bytes, reset_peak
+from trainables.startup import ready_process
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such options")
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from trainables.config import NetworkConfig, TrainingConfig
+from trainables.cuda_graphs import can_be_recorded
 from trainables.losses import TERMS
-from trainables.recorded import can_be_recorded
 from trainables.weighting import WEIGHTINGS, LossWeighting, make_weighting
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")

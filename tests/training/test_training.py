@@ -16,7 +16,7 @@ from trainables.cohort import Augmentation
 from trainables.config import NetworkConfig, TrainingConfig
 from trainables.meter import Meter
 from trainables.networks import make_network
-from trainables.training import Training, TrainingDiverged, fit
+from trainables.training import Training, TrainingDiverged
 from trainables.weighting import make_weighting
 
 TERMS = ("l1", "gradient")
@@ -95,19 +95,6 @@ def test_a_residual_network_starts_from_the_source(cohort):
     network = make_network(CONFIG.network, in_channels=3, seed=0)
     images = torch.rand(2, 3, 16, 24)
     assert torch.equal(network(images), images[:, 1:2])
-
-
-def test_it_learns_and_keeps_the_best_validated_model(cohort, tmp_path):
-    config = CONFIG.model_copy(update={"epochs": 12, "steps_per_epoch": 20})
-    trained = training(cohort, config=config)
-    fit(trained, lambda measurement: None)
-    values = [m.metrics["val/psnr"] for m in trained.measurements]
-    assert values[-1] > values[0] + 3
-    assert trained.best_value == max(values)
-    assert trained.measurements[trained.best_epoch - 1].metrics["val/psnr"] == max(values)
-    trained.finish(tmp_path)
-    kept = load_file(tmp_path / "model.safetensors")
-    assert all(torch.equal(kept[name], tensor) for name, tensor in trained._best.items())
 
 
 def test_on_validation_each_subject_weighs_equally(cohort):

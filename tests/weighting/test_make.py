@@ -1,9 +1,13 @@
 """Weightings from plain descriptions."""
 
+import importlib
+import pkgutil
+
 import pytest
 
+from trainables import weighting
 from trainables.errors import UserError
-from trainables.weighting import CoVWeighting, make_weighting
+from trainables.weighting import WEIGHTINGS, CoVWeighting, LossWeighting, make_weighting
 
 
 def test_options_reach_the_weighting():
@@ -11,6 +15,17 @@ def test_options_reach_the_weighting():
     assert isinstance(weighting, CoVWeighting)
     assert (weighting.mode, weighting.decay, weighting.warmup_steps) == ("ema", 0.8, 5)
     assert weighting.names == ("a", "b", "c")
+
+
+def test_every_weighting_is_there_by_its_own_name():
+    for module in pkgutil.iter_modules(weighting.__path__, "trainables.weighting."):
+        importlib.import_module(module.name)
+    found, known = set(), [LossWeighting]
+    while known:
+        known += (kind := known.pop()).__subclasses__()
+        if kind.__module__.startswith("trainables.") and "name" in vars(kind):
+            found.add((kind.name, kind))
+    assert found == set(WEIGHTINGS.items())
 
 
 def test_a_seed_in_the_description_wins():

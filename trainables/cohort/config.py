@@ -2,15 +2,15 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from trainables.frozen import FrozenModel
 
 Axis = Literal["sagittal", "coronal", "axial"]
 
 
-class Augmentation(BaseModel):
+class Augmentation(FrozenModel):
     """Random changes to training slices; the source, target and mask of a pair change alike."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     """Mirrors columns: left and right in axial and coronal slices."""
@@ -28,15 +28,13 @@ class Augmentation(BaseModel):
     """Intensities of source and target change by one factor within 1 +- intensity."""
 
 
-class CohortConfig(BaseModel):
+class CohortConfig(FrozenModel):
     """Which files form a pair, how they are prepared and how subjects are split.
 
     A pattern is the end of a BIDS name: its entities and its suffix, as in `acq-early_ce-gadobutrol_T1w`.
     A file fits if its name holds exactly these, in any order, and besides only `sub-`, `ses-` and `run-`.
     Values may hold the wildcards `*` and `?`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source_pattern: str = "acq-early_ce-gadobutrol_T1w"
     """What is known."""

@@ -1,7 +1,5 @@
 """A picture of a cohort on one page: a wrong pair or a bad registration shows at a glance."""
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trainables.cohort.check import CohortReport, Thumbnail
 from trainables.errors import UserError
+from trainables.files import replacing
 
 SIDE = 128
 """Pixels of an image's longer side."""
@@ -46,14 +45,11 @@ def contact_sheet(report: CohortReport, path: Path) -> None:
         draw.text((left, upper), caption, _FAULT if row["num_problems"] else _TEXT, font)
         if thumbnail:
             sheet.paste(_triple(thumbnail), (left, upper + _CAPTION))
-    beside = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
-        sheet.save(beside, format="PNG")
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            sheet.save(beside, format="PNG")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _triple(thumbnail: Thumbnail) -> Image.Image:

@@ -6,29 +6,30 @@ from typing import Self
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
-from pydantic import BaseModel, ConfigDict
 
 from trainables.cohort.geometry import Geometry, as_volume, bounding_box
+from trainables.frozen import FrozenModel
 
 _NUM_VALUES = 100_000
-"""Of a large volume every n-th voxel is looked at, about so many."""
+"""Voxels of a large volume that are looked at, about: every n-th."""
 Triple = tuple[float, float, float]
 
 QUANTILES = (np.arange(20) + 0.5) / 20
-"""Of the intensities inside the mask; the mean distance of two volumes' is their histograms' Wasserstein distance."""
+"""Quantiles of the intensities inside the mask, in a histogram's place. Their mean distance between two volumes is
+the Wasserstein distance of their histograms."""
 VOXEL_TOLERANCE = 0.05
 EXTENT_TOLERANCE = 0.15
 """Parts by which a voxel or a mask may be smaller or larger than any in training."""
 INTENSITY_FLOOR = 0.1
-"""A histogram may lie as far from the mean one as the oddest training volume's does from that of the others: of n + 1
-exchangeable volumes the new one is the oddest once in n + 1. In any case it may lie this far (1 is the distance between
-the two percentiles that normalise): heads of one protocol do, and few training volumes don't show it."""
+"""How far a histogram may lie from the mean one in any case (1: from one normalising percentile to the other).
+
+Where the oddest training volume lies farther from the mean of the others, that distance is the limit: of n training
+volumes and a new one of the same kind, the new one is the oddest once in n + 1. A few training volumes lie closer
+together than heads of one protocol do, and this floor makes up for it."""
 
 
-class Range(BaseModel):
+class Range(FrozenModel):
     """Smallest and largest of the training volumes: along left-right, back-front and foot-head."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     low: Triple
     high: Triple
@@ -48,10 +49,8 @@ class Range(BaseModel):
         return " x ".join(f"{a:.3g}" if f"{a:.3g}" == f"{b:.3g}" else f"{a:.3g}-{b:.3g}" for a, b in sides)
 
 
-class Domain(BaseModel):
+class Domain(FrozenModel):
     """What was trained on: ranges and means over the training volumes, no identifiers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     voxel_size_mm: Range
     extent_mm: Range

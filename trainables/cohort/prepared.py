@@ -65,3 +65,12 @@ def with_neighbours(rows: np.ndarray, neighbours: int, starts: np.ndarray, stops
     """Each row with its neighbours, (len(rows), 1 + 2 * neighbours), kept within [start, stop) of its volume."""
     offsets = np.arange(-neighbours, neighbours + 1)
     return np.clip(np.asarray(rows)[:, None] + offsets, starts[:, None], stops[:, None] - 1)
+
+
+def sample_slice(cohort: PreparedCohort, subject: PreparedSubject) -> int:
+    """The slice that stands for a subject in pictures: where its lesion is largest, else where its mask is."""
+    rows = slice(subject.start, subject.stop)
+    region = cohort.mask[rows]
+    if cohort.lesion is not None and cohort.lesion[rows].any():
+        region = cohort.lesion[rows]
+    return int(region.sum(axis=(1, 2)).argmax())

@@ -1,8 +1,5 @@
 """One new volume prepared as the cohort was, and a synthesised one brought back to where it came from."""
 
-import os
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from trainables.cohort.pairs import load_source
 from trainables.cohort.prepared import with_neighbours
 from trainables.cohort.subjects import Subject
 from trainables.errors import UserError
+from trainables.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +102,9 @@ def write_volume(slices: np.ndarray, volume: PreparedVolume, path: Path, *, note
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     data = volume.geometry.restore(slices).reshape(header.get_data_shape())
     image = kind(data, header.get_best_affine(), header)
-    beside = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(image, beside)
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            nib.save(image, beside)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()

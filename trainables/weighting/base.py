@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, distributed, nn
@@ -48,6 +48,8 @@ class LossWeighting(nn.Module, ABC):
     num_negative: Tensor
     """(K,) how often each loss was negative where that is refused."""
 
+    name: ClassVar[str]
+    """What it is called in YAML, if it is built in."""
     refuses_negative = False
     """Whether a negative loss has no meaning for this weighting."""
     takes_gradients = False

@@ -57,6 +57,7 @@ class CoVWeighting(LossWeighting):
         UserError: an option is out of its range.
     """
 
+    name = "cov"
     refuses_negative = True
 
     num_observed: Tensor

@@ -26,6 +26,8 @@ class FixedWeighting(_Constant):
         UserError: there are not K weights, one is negative or not finite, or all are 0.
     """
 
+    name = "fixed"
+
     def __init__(self, num_terms: int, weights: Sequence[float], **options: Any) -> None:
         super().__init__(num_terms, **options)
         given = torch.tensor(weights, dtype=torch.float64)
@@ -40,6 +42,8 @@ class FixedWeighting(_Constant):
 class EqualWeighting(_Constant):
     """1 / K for every term."""
 
+    name = "equal"
+
 
 class SingleWeighting(_Constant):
     """One term alone.
@@ -51,6 +55,8 @@ class SingleWeighting(_Constant):
     Raises:
         UserError: there is no such term.
     """
+
+    name = "single"
 
     def __init__(self, num_terms: int, term: int, **options: Any) -> None:
         super().__init__(num_terms, **options)

@@ -39,6 +39,7 @@ class GradNormWeighting(LossWeighting):
         UserError: the learning rate is not above 0.
     """
 
+    name = "gradnorm"
     refuses_negative = True
     takes_gradients = True
 

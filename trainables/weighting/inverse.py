@@ -16,6 +16,7 @@ class InverseInitialWeighting(LossWeighting):
     While a loss is not finite, the first step is still to come and the weights are equal.
     """
 
+    name = "inverse-initial"
     refuses_negative = True
 
     initial: Tensor

@@ -7,37 +7,6 @@ from typing import Any
 from trainables.errors import UserError, did_you_mean
 from trainables.extensions import find
 from trainables.weighting.base import LossWeighting
-from trainables.weighting.cov import CoVWeighting
-from trainables.weighting.fixed import EqualWeighting, FixedWeighting, SingleWeighting
-from trainables.weighting.gradnorm import GradNormWeighting
-from trainables.weighting.inverse import InverseInitialWeighting
-from trainables.weighting.relobralo import ReLoBRaLoWeighting
-from trainables.weighting.siblings import (
-    DWAWeighting,
-    GeometricMeanWeighting,
-    IMTLLWeighting,
-    RandomWeighting,
-    STCHWeighting,
-    UncertaintyWeighting,
-)
-from trainables.weighting.softadapt import SoftAdaptWeighting
-
-WEIGHTINGS: dict[str, type[LossWeighting]] = {
-    "equal": EqualWeighting,
-    "fixed": FixedWeighting,
-    "single": SingleWeighting,
-    "inverse-initial": InverseInitialWeighting,
-    "cov": CoVWeighting,
-    "uncertainty": UncertaintyWeighting,
-    "imtl-l": IMTLLWeighting,
-    "dwa": DWAWeighting,
-    "random": RandomWeighting,
-    "geometric-mean": GeometricMeanWeighting,
-    "stch": STCHWeighting,
-    "softadapt": SoftAdaptWeighting,
-    "relobralo": ReLoBRaLoWeighting,
-    "gradnorm": GradNormWeighting,
-}
 
 
 def make_weighting(
@@ -54,6 +23,8 @@ def make_weighting(
     Raises:
         UserError: the name or an option is unknown, an option is missing or out of range.
     """
+    from trainables.weighting import WEIGHTINGS  # the package imports this module first
+
     options = dict(spec)
     name = options.pop("name", None)
     weighting = find("weightings", name, WEIGHTINGS)

@@ -39,6 +39,7 @@ class ReLoBRaLoWeighting(LossWeighting):
         UserError: an option is out of its range.
     """
 
+    name = "relobralo"
     refuses_negative = True
 
     first: Tensor

@@ -31,6 +31,8 @@ class SoftAdaptWeighting(LossWeighting):
         **options: of `LossWeighting`.
     """
 
+    name = "softadapt"
+
     previous: Tensor
     """(K,) L(t - 1); NaN before the first step."""
 

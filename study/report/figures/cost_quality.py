@@ -7,24 +7,25 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from study.analysis.estimators import oriented, pareto_front, running_incumbent
-from study.report.costs import Mark, arm_mark
 from study.report.evidence import ArmEvidence, Evidence, Floats, SearchEvidence
 from study.report.figures.labels import Label, place
 from study.report.figures.style import (
+    FRONT,
     LIGHT,
-    MARKERS,
     Drawing,
     cloud_is_large,
     colour_of,
     competitors,
+    draw_arm,
     finish,
+    is_central,
     log_ticks,
     new_figure,
     window,
 )
-from study.report.findings import Findings
-from study.report.quantities import number, percent, seconds, seeds_text
-from study.report.text import clean, short
+from study.report.findings.costs import Mark, arm_mark
+from study.report.findings.findings import Findings
+from study.report.formats import clean, number, percent, seconds, seeds_text, short
 
 MAX_HOVER_POINTS = 2000
 
@@ -86,7 +87,7 @@ def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
                 y=quality,
                 text=evidence.arms[name].label,
                 colour=colour_of(evidence, evidence.arms[name]),
-                bold=evidence.arms[name] in (evidence.candidate, evidence.reference),
+                bold=is_central(evidence, evidence.arms[name]),
             )
             for name, (cost, quality) in inside.items()
         ],
@@ -95,7 +96,7 @@ def _panel(axes: Axes, findings: Findings, split: str) -> list[Point]:
 
 
 def _series(search: SearchEvidence, split: str) -> Floats:
-    return search.t if split == "test" else search.v
+    return search.test if split == "test" else search.validation
 
 
 def _set_window(
@@ -104,7 +105,7 @@ def _set_window(
     qualities = {name: quality for name, (_, quality) in marks.items()}
     central = [qualities[name] for name in competitors(evidence, qualities, evidence.goal)]
     for search in searches:
-        best = running_incumbent(oriented(search.v, evidence.goal))
+        best = running_incumbent(oriented(search.validation, evidence.goal))
         central += _series(search, split)[best[best >= 0]][-1:].tolist()
     axes.set_ylim(*window(central or [quality for _, quality in marks.values()], evidence.goal))
     costs = [cost for cost, _ in marks.values()] + [float(end) for search in searches for end in search.ends[[0, -1]]]
@@ -130,7 +131,7 @@ def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: Searc
     style: dict[str, Any] = {"color": colour, "linewidths": 0, "alpha": 0.2 if large else 0.5, "rasterized": large}
     axes.scatter(ends[inside], values[inside], s=6 if large else 14, **style)
     axes.scatter(ends[beyond], np.full(beyond.sum(), worst), s=14, marker="v", clip_on=False, **style)
-    best = running_incumbent(oriented(search.v, evidence.goal))
+    best = running_incumbent(oriented(search.validation, evidence.goal))
     # A search whose trials have no test scores has no test curve, save where its incumbent has one.
     known = (best >= 0) & np.isfinite(values[best])
     axes.step(ends[known], values[best[known]], where="post", color=colour, linewidth=1.5)
@@ -148,23 +149,12 @@ def _draw_search(axes: Axes, evidence: Evidence, arm: ArmEvidence, search: Searc
 
 def _draw_mark(axes: Axes, evidence: Evidence, arm: ArmEvidence, mark: Mark) -> Point:
     cost, quality = mark
-    colour = colour_of(evidence, arm)
     text = f"{clean(arm.name)} · {number(quality, 3)} {evidence.selecting.unit} · {seconds(cost)}"
     worst = axes.get_ylim()[0]
     if _beyond(axes, np.array([quality]), evidence.goal)[0]:
-        axes.scatter([cost], [worst], s=24, marker="v", color=colour, clip_on=False, zorder=4)
+        axes.scatter([cost], [worst], s=24, marker="v", color=colour_of(evidence, arm), clip_on=False, zorder=4)
         return axes, cost, worst, text
-    central = arm in (evidence.candidate, evidence.reference)
-    axes.scatter(
-        [cost],
-        [quality],
-        s=62 if central else 34,
-        marker=MARKERS[arm.role],
-        color=colour,
-        edgecolors=LIGHT["ink"] if central else "none",
-        linewidths=0.6,
-        zorder=5,
-    )
+    draw_arm(axes, evidence, arm, cost, quality)
     return axes, cost, quality, text
 
 
@@ -176,9 +166,6 @@ def _draw_front(axes: Axes, evidence: Evidence, marks: dict[str, Mark]) -> None:
     # The front goes on to the right: more money than its last point does not have to buy less.
     costs = np.append(cost[front], axes.get_xlim()[1])
     axes.step(costs, np.append(quality[front], quality[front][-1]), where="post", **FRONT)
-
-
-FRONT: dict[str, Any] = {"color": LIGHT["muted"], "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1}
 
 
 def _free_place(axes: Axes, height: float, marks: list[Mark]) -> float:

@@ -4,12 +4,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from study.report.evidence import ArmEvidence, Evidence
+from study.report.evidence import ArmEvidence, Evidence, Floats
+from study.report.figures.forest import draw_estimate, dress_panel, name_rows
 from study.report.figures.style import LIGHT, MARKERS, Drawing, colour_of, competitors, finish, new_figure
-from study.report.findings import Findings
-from study.report.quality import Comparison, Pair
-from study.report.quantities import QUANTITIES, interval_text, number
-from study.report.text import clean, short
+from study.report.findings.findings import Findings
+from study.report.findings.quality import Comparison, Pair
+from study.report.formats import QUANTITIES, clean, interval_text, number
 
 NEARBY = 0.5
 """How far beyond the competing arms, in units of their range, another arm is still drawn in its place."""
@@ -26,8 +26,7 @@ def draw_forest(findings: Findings) -> Drawing | None:
     for axes, metric in zip(panels, QUANTITIES, strict=True):
         pairs = {pair.arm: pair for pair in findings.pairs if pair.metric == metric}
         _forest_panel(axes, evidence, metric, others, pairs, findings.decisive.get(metric))
-    panels[0].set_yticks(range(len(others)), [short(arm.label) for arm in others])
-    panels[0].set_ylim(len(others) - 0.4, -0.6)
+    name_rows(panels[0], [arm.label for arm in others])
     name = clean(evidence.candidate.label)
     return finish(
         figure,
@@ -57,7 +56,7 @@ def _forest_panel(
     if comparison is not None and comparison.margin.value > 0:
         axes.axvspan(-comparison.margin.value, 0, color=LIGHT["band"], linewidth=0, zorder=0)
         axes.axvline(-comparison.margin.value, color=LIGHT["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.axvline(0, color=LIGHT["ink"], linewidth=0.8)
+    dress_panel(axes, quantity)
     for row, arm in enumerate(others):
         pair = pairs.get(arm.name)
         if pair is None:
@@ -79,23 +78,8 @@ def _forest_panel(
                 color=LIGHT["muted"],
             )
             continue
-        if interval.low is not None and interval.high is not None:
-            axes.plot(
-                [interval.low, interval.high],
-                [row, row],
-                color=colour,
-                linewidth=2.2 if arm is evidence.reference else 1.3,
-                solid_capstyle="butt",
-            )
-        axes.plot(
-            [centre], [row], marker=MARKERS[arm.role], color=colour, markersize=6 if arm is evidence.reference else 5
-        )
-    axes.set_title(quantity.label)
-    axes.set_xlabel(quantity.axis)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+        wide = arm is evidence.reference
+        draw_estimate(axes, row, centre, interval, colour=colour, marker=MARKERS[arm.role], wide=wide)
 
 
 def _forest_window(evidence: Evidence, pairs: dict[str, Pair], comparison: Comparison | None) -> tuple[float, float]:
@@ -139,7 +123,7 @@ def draw_subjects(findings: Findings) -> Drawing | None:
             axes.set_axis_off()
     candidate, reference = clean(evidence.candidate.label), clean(evidence.reference.label)
     better = [
-        f"{QUANTITIES[metric].label} {int((c.d[np.isfinite(c.d)] > 0).sum())} of {c.paired.num_subjects}"
+        f"{QUANTITIES[metric].label} {int((_known(c) > 0).sum())} of {c.paired.num_subjects}"
         for metric, c in findings.decisive.items()
     ]
     return finish(
@@ -155,9 +139,14 @@ def draw_subjects(findings: Findings) -> Drawing | None:
     )
 
 
+def _known(comparison: Comparison) -> Floats:
+    """Differences of the subjects that both arms have a score of."""
+    return comparison.differences[np.isfinite(comparison.differences)]
+
+
 def _subjects_panel(axes: Axes, comparison: Comparison) -> None:
     quantity = QUANTITIES[comparison.metric]
-    d = np.sort(comparison.d[np.isfinite(comparison.d)])
+    d = np.sort(_known(comparison))
     rank = np.arange(1, len(d) + 1)
     if comparison.margin.value > 0:
         axes.axhspan(-comparison.margin.value, 0, color=LIGHT["band"], linewidth=0, zorder=0)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from study.analysis.estimators import oriented
 from study.report.evidence import ArmEvidence, Evidence
 from study.report.figures.style import Drawing, finish, new_figure
-from study.report.findings import Findings
-from study.report.text import clean, short
+from study.report.findings.findings import Findings
+from study.report.formats import clean, short
 
 Images = NDArray[np.float32]
 LESION = "#ffd23f"
@@ -43,7 +43,7 @@ def load_samples(evidence: Evidence, directory: Path) -> Samples | None:
     if reference is None:
         return None
     tensors, scans = reference
-    subjects = [evidence.state.subject_of(scan) for scan in scans]
+    subjects = [evidence.state.info.subject_of(scan) for scan in scans]
     predictions = {}
     for arm in evidence.arms.values():
         for trial in arm.judged:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from study.report.text import short
+from study.report.formats import short
 
 LINE_POINTS = 10.0
 """Height of a line of label text."""

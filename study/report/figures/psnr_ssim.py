@@ -3,24 +3,24 @@
 import numpy as np
 
 from study.analysis.estimators import oriented, pareto_front
-from study.ledger import mean_score
+from study.record.ledger import mean_score
 from study.report.evidence import Evidence, mean
-from study.report.figures.cost_quality import FRONT
 from study.report.figures.labels import Label, place
 from study.report.figures.style import (
-    LIGHT,
+    FRONT,
     MARKERS,
     Drawing,
     cloud_is_large,
     colour_of,
     competitors,
+    draw_arm,
     finish,
+    is_central,
     new_figure,
     window,
 )
-from study.report.findings import Findings
-from study.report.quantities import QUANTITIES
-from study.report.text import clean
+from study.report.findings.findings import Findings
+from study.report.formats import QUANTITIES, clean
 
 
 def draw(findings: Findings) -> Drawing | None:
@@ -41,7 +41,7 @@ def draw(findings: Findings) -> Drawing | None:
     axes.set_ylim(*window([y for _, y in central], "max", worse=0.8))
     for arm in evidence.of_role("tuned"):
         trials = [t for search in arm.searches for t in search.trials if t.scores is not None]
-        points = np.array([[mean_score(t, "mask", m) or np.nan for m in ("psnr", "ssim")] for t in trials])
+        points = np.array([[mean_score(t.scores, "mask", m) or np.nan for m in ("psnr", "ssim")] for t in trials])
         if len(points):
             large = cloud_is_large(len(points))
             axes.scatter(
@@ -56,7 +56,7 @@ def draw(findings: Findings) -> Drawing | None:
     shown = []
     for name, (x, y) in marks.items():
         arm = evidence.arms[name]
-        colour, central_arm = colour_of(evidence, arm), arm in (evidence.candidate, evidence.reference)
+        colour = colour_of(evidence, arm)
         seeds = [[mean(arm.scores["mask"][m][i]) for m in ("psnr", "ssim")] for i in range(len(arm.judged))]
         if len(seeds) > 1:
             runs = np.array([[np.nan if v is None else v for v in seed] for seed in seeds])
@@ -69,18 +69,9 @@ def draw(findings: Findings) -> Drawing | None:
                 edgecolors=colour,
                 linewidths=0.8,
             )
-        axes.scatter(
-            [x],
-            [y],
-            s=58 if central_arm else 34,
-            marker=MARKERS[arm.role],
-            color=colour,
-            edgecolors=LIGHT["ink"] if central_arm else "none",
-            linewidths=0.6,
-            zorder=5,
-        )
+        draw_arm(axes, evidence, arm, x, y)
         if x >= axes.get_xlim()[0] and y >= axes.get_ylim()[0]:
-            shown.append(Label(x=x, y=y, text=arm.label, colour=colour, bold=central_arm))
+            shown.append(Label(x=x, y=y, text=arm.label, colour=colour, bold=is_central(evidence, arm)))
     quality = np.array(list(marks.values()))
     front = pareto_front(-quality[:, 0], quality[:, 1])
     if len(front) > 1:

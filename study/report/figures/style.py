@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from study.report.evidence import ArmEvidence, Evidence
-from study.report.quantities import number
-from study.report.text import clean
+from study.report.formats import clean, number
 
 # Light and dark values of every colour that is not an image's. On the page each becomes a CSS variable, so that the
 # same drawing serves both themes. Pairs are distinguishable under the common colour-vision deficiencies and every
@@ -39,6 +38,8 @@ COLOURS: Mapping[str, tuple[str, str]] = {
 }
 LIGHT = {name: pair[0] for name, pair in COLOURS.items()}
 MARKERS = {"automatic": "o", "tuned": "D", "fixed": "s"}
+FRONT: Any = {"color": LIGHT["muted"], "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1}
+"""The line of a Pareto front."""
 
 RC: Any = {
     "font.family": ["DejaVu Sans"],
@@ -214,6 +215,26 @@ def colour_of(evidence: Evidence, arm: ArmEvidence) -> str:
     others = [a for a in evidence.arms.values() if a.role != "fixed" and a is not evidence.candidate]
     others = [a for a in others if a is not evidence.reference]
     return LIGHT[f"other-{others.index(arm) % 4 + 1}"]
+
+
+def is_central(evidence: Evidence, arm: ArmEvidence) -> bool:
+    """Whether the study's question is about this arm: the candidate, or the reference."""
+    return arm is evidence.candidate or arm is evidence.reference
+
+
+def draw_arm(axes: Axes, evidence: Evidence, arm: ArmEvidence, x: float, y: float) -> None:
+    """An arm's mark, the same in every figure: colour of the arm, shape of its role, large for the two central arms."""
+    central = is_central(evidence, arm)
+    axes.scatter(
+        [x],
+        [y],
+        s=62 if central else 34,
+        marker=MARKERS[arm.role],
+        color=colour_of(evidence, arm),
+        edgecolors=LIGHT["ink"] if central else "none",
+        linewidths=0.6,
+        zorder=5,
+    )
 
 
 def cloud_is_large(num_points: int) -> bool:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
+from study.record.state import Attempt
 from study.report.evidence import Evidence
 from study.report.figures.style import LIGHT, Drawing, cloud_is_large, colour_of, finish, new_figure
-from study.report.findings import Findings
-from study.report.quantities import count, number
-from study.report.text import short
-from study.state import Attempt
+from study.report.findings.findings import Findings
+from study.report.formats import count, number, short
 
 MAX_LANES = 24
 LEGEND_CHARACTERS = 44
@@ -112,7 +111,9 @@ def assign_lanes(attempts: Sequence[Attempt]) -> list[Lane]:
 def _by_device(attempts: Sequence[Attempt]) -> Iterator[tuple[str, list[int]]]:
     groups: dict[str, list[int]] = {}
     for i, attempt in enumerate(attempts):
-        groups.setdefault(f"{attempt.node}\0{attempt.device_uuid or ''}\0{attempt.device}", []).append(i)
+        device = attempt.device
+        where = f"{device.node}\0{device.uuid or ''}\0{device.name}" if device else "\0\0"
+        groups.setdefault(where, []).append(i)
     yield from sorted(groups.items())
 
 

@@ -7,9 +7,8 @@ from matplotlib.ticker import MaxNLocator
 from study.analysis.estimators import expected_best, oriented, running_incumbent, tuning_band
 from study.report.evidence import ArmEvidence, Evidence, Floats
 from study.report.figures.style import LIGHT, Drawing, colour_of, finish, log_ticks, new_figure, window
-from study.report.findings import Findings
-from study.report.quantities import number, seeds_text
-from study.report.text import clean, short
+from study.report.findings.findings import Findings
+from study.report.formats import clean, number, seeds_text, short
 
 MAX_POINTS = 200
 """Numbers of trials at which a long curve is computed."""
@@ -18,7 +17,7 @@ MAX_POINTS = 200
 def draw(findings: Findings) -> Drawing | None:
     """Validation left, the same trials' test quality right; None where no search has a validated trial."""
     evidence = findings.evidence
-    arms = [arm for arm in evidence.of_role("tuned") if any(np.isfinite(s.v).any() for s in arm.searches)]
+    arms = [arm for arm in evidence.of_role("tuned") if any(np.isfinite(s.validation).any() for s in arm.searches)]
     if not arms:
         return None
     figure = new_figure(9.6, 4.1)
@@ -42,8 +41,11 @@ def drawn_trials(arm: ArmEvidence, goal: str) -> tuple[Floats, Floats]:
 
     Without each search's first trial: that is equal weights, and not drawn at random.
     """
-    v, t = (np.concatenate(parts) for parts in zip(*((search.v, search.t) for search in arm.searches), strict=True))
-    drawn = np.concatenate([np.arange(len(search.v)) != search.first for search in arm.searches])
+    v, t = (
+        np.concatenate(parts)
+        for parts in zip(*((search.validation, search.test) for search in arm.searches), strict=True)
+    )
+    drawn = np.concatenate([np.arange(len(search.validation)) != search.first for search in arm.searches])
     there = drawn & np.isfinite(v)
     return oriented(v[there], goal), oriented(t[there], goal)
 
@@ -55,7 +57,7 @@ def _panel(axes: Axes, evidence: Evidence, arms: list[ArmEvidence], split: str) 
     for arm in arms:
         draw_arm = _draw_expected if arm.exchangeable else _draw_observed
         central += draw_arm(axes, evidence, arm, split)
-        longest = max(longest, *(len(search.v) for search in arm.searches))
+        longest = max(longest, *(len(search.validation) for search in arm.searches))
     candidate = evidence.candidate
     if candidate is not None and (by_seed := compared_seeds(candidate, arms, evidence.objective, split)):
         quality = sum(by_seed.values()) / len(by_seed)
@@ -122,8 +124,8 @@ def _draw_observed(axes: Axes, evidence: Evidence, arm: ArmEvidence, split: str)
     colour = colour_of(evidence, arm)
     central: list[float] = []
     for i, search in enumerate(arm.searches):
-        best = running_incumbent(oriented(search.v, evidence.goal))
-        values = search.v if split == "validation" else search.t
+        best = running_incumbent(oriented(search.validation, evidence.goal))
+        values = search.validation if split == "validation" else search.test
         known = (best >= 0) & np.isfinite(values[best])
         if not known.any():
             continue
@@ -173,8 +175,8 @@ def _alt(evidence: Evidence, arms: list[ArmEvidence]) -> str:
     parts = [f"Curves of {quantity.label} against the number of trials."]
     for arm in arms:
         for search in arm.searches:
-            best = running_incumbent(oriented(search.v, evidence.goal))
+            best = running_incumbent(oriented(search.validation, evidence.goal))
             if best[-1] >= 0:
-                value = number(float(search.v[best[-1]]), quantity.decimals)
+                value = number(float(search.validation[best[-1]]), quantity.decimals)
                 parts.append(f"{clean(arm.name)}, search {search.replicate}: best validated {value} {quantity.unit}.")
     return " ".join(parts)

@@ -7,11 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from study.analysis.estimators import oriented
-from study.report.evidence import ArmEvidence, Evidence, Floats
+from study.report.evidence import ArmEvidence, Evidence, Floats, final_weight
 from study.report.figures.style import LIGHT, Drawing, cloud_is_large, finish, new_figure
-from study.report.figures.weights import final_weights
-from study.report.findings import Findings
-from study.report.text import clean, short
+from study.report.findings.findings import Findings
+from study.report.formats import clean, short
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
@@ -66,8 +65,8 @@ def _trials(evidence: Evidence, reference: ArmEvidence) -> tuple[Floats, Floats,
     incumbents = {search.incumbent for search in reference.searches}
     rows, values, keys = [], [], []
     for search in reference.searches:
-        for trial, value in zip(search.trials, search.v, strict=True):
-            weights = [final_weights(trial, term) for term in evidence.terms]
+        for trial, value in zip(search.trials, search.validation, strict=True):
+            weights = [final_weight(trial, term) for term in evidence.terms]
             if np.isfinite(value) and None not in weights:
                 rows.append(weights)
                 values.append(float(value))
@@ -82,7 +81,7 @@ def _paths(evidence: Evidence) -> list[Floats]:
     candidate = evidence.candidate
     trials = [trial for trial in candidate.trials if trial.measurements] if candidate else []
     return [
-        np.array([[m["weights"].get(term, np.nan) for term in evidence.terms] for m in trial.measurements], dtype=float)
+        np.array([[m.weights.get(term, np.nan) for term in evidence.terms] for m in trial.measurements], dtype=float)
         for trial in trials
     ]
 

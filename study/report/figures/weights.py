@@ -6,12 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.ledger import selected
-from study.report.evidence import ArmEvidence, Evidence
+from study.report.evidence import ArmEvidence, Evidence, final_weight
 from study.report.figures.style import LIGHT, Drawing, cloud_is_large, colour_of, finish, new_figure
-from study.report.findings import Findings
-from study.report.text import clean, short
-from study.state import Trial
+from study.report.findings.findings import Findings
+from study.report.formats import clean, short
 
 
 def draw(findings: Findings) -> Drawing | None:
@@ -51,16 +49,11 @@ def draw(findings: Findings) -> Drawing | None:
     )
 
 
-def final_weights(trial: Trial, term: str) -> float | None:
-    """Weight of a term at the last measurement of a trial."""
-    return trial.measurements[-1]["weights"].get(term) if trial.measurements else None
-
-
 def _panel(axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: ArmEvidence | None, term: str) -> None:
     last = 1
     for i, trial in enumerate(t for t in candidate.trials if t.measurements):
-        steps = [m["step"] for m in trial.measurements]
-        weights = [m["weights"].get(term, np.nan) for m in trial.measurements]
+        steps = [m.step for m in trial.measurements]
+        weights = [m.weights.get(term, np.nan) for m in trial.measurements]
         axes.plot(
             steps, weights, color=LIGHT["candidate"], linewidth=1.3, alpha=0.8,
             label=f"{short(candidate.label)}, a line a seed" if i == 0 else None,
@@ -70,7 +63,7 @@ def _panel(axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: Ar
         1 / len(evidence.terms), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (1, 2)), label="equal weights"
     )
     for arm in evidence.of_role("automatic"):
-        ends = [w for t in arm.trials if (w := final_weights(t, term)) is not None]
+        ends = [w for t in arm.trials if (w := final_weight(t, term)) is not None]
         if arm is not candidate and ends:
             axes.scatter(
                 [1.06 * last] * len(ends),
@@ -91,8 +84,8 @@ def _panel(axes: Axes, evidence: Evidence, candidate: ArmEvidence, reference: Ar
 def _strip(axes: Axes, evidence: Evidence, reference: ArmEvidence, term: str, last: int) -> None:
     """Tuned trials in a column right of the trajectories, spread a little so that they do not hide one another."""
     incumbents = {search.incumbent for search in reference.searches}
-    trials = [t for t in reference.trials if t.role == "search" and selected(evidence.state, t) is not None]
-    weights = [w for t in trials if (w := final_weights(t, term)) is not None]
+    trials = [t for t in reference.trials if t.role == "search" and evidence.state.objective.best(t) is not None]
+    weights = [w for t in trials if (w := final_weight(t, term)) is not None]
     if not weights:
         return
     spread = np.random.default_rng(0).uniform(1.12, 1.28, len(weights)) * last
@@ -100,7 +93,7 @@ def _strip(axes: Axes, evidence: Evidence, reference: ArmEvidence, term: str, la
         spread, weights, s=9, color=LIGHT["reference"], alpha=0.4, linewidths=0,
         label=f"{short(reference.label)}, a dot a trial", rasterized=cloud_is_large(len(weights)),
     )  # fmt: skip
-    best = [w for t in trials if t.key in incumbents and (w := final_weights(t, term)) is not None]
+    best = [w for t in trials if t.key in incumbents and (w := final_weight(t, term)) is not None]
     axes.scatter(
         [1.2 * last] * len(best), best, s=44, marker="D", color=LIGHT["reference"], edgecolors=LIGHT["ink"],
         linewidths=0.6, zorder=5, label=f"{short(reference.label)}, incumbent",
@@ -115,7 +108,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 def _alt(evidence: Evidence, candidate: ArmEvidence) -> str:
     ends = []
     for term in evidence.terms:
-        values = [w for t in candidate.trials if (w := final_weights(t, term)) is not None]
+        values = [w for t in candidate.trials if (w := final_weight(t, term)) is not None]
         if values:
             ends.append(f"{clean(term)} {sum(values) / len(values):.2f}")
     return f"Line plots of loss weights over training. {clean(candidate.name)} ends at: {', '.join(ends)}."

@@ -4,12 +4,11 @@ The template is the ICBM152 2009a nonlinear symmetric average (Fonov et al., Neu
 and white-matter maps come inside nilearn's wheel; nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import nibabel
 import numpy as np
@@ -29,21 +28,18 @@ _MAPS = ("gray", "white", "depth", "folds")
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """The average head on a grid; maps are float32 (X, Y, Z).
-
-    Attributes:
-        grid: The maps' grid, in template mm.
-        gray: Share of grey matter.
-        white: Share of white matter.
-        depth: mm below the brain's smoothed surface, negative outside, exact within about 6 mm of it.
-        folds: Share of falx and tentorium.
-    """
+    """The average head on a grid; maps are float32 (X, Y, Z)."""
 
     grid: Grid
+    """The maps' grid, in template mm."""
     gray: NDArray[np.float32]
+    """Share of grey matter."""
     white: NDArray[np.float32]
+    """Share of white matter."""
     depth: NDArray[np.float32]
+    """mm below the brain's smoothed surface, negative outside, exact within about 6 mm of it."""
     folds: NDArray[np.float32]
+    """Share of falx and tentorium."""
 
     def save(self, folder: Path) -> None:
         """Writes the maps for `open`."""
@@ -53,8 +49,8 @@ class Template:
         (folder / "resolution").write_text(repr(self.grid.spacing))
 
     @classmethod
-    def open(cls, folder: Path) -> Template:
-        """Maps them into memory, which many processes then share."""
+    def open(cls, folder: Path) -> Self:
+        """Maps saved maps into memory, which many processes then share."""
         maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _MAPS}
         grid = make_grid(float((folder / "resolution").read_text()), TEMPLATE_CENTER_MM)
         return cls(grid=grid, **maps)
@@ -120,30 +116,28 @@ def _dural_folds(positions: list[NDArray], depth: NDArray) -> NDArray[np.float32
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One subject's head: the N voxels that hold brain or its dura, and what is in them.
-
-    Attributes:
-        grid: The subject's grid, centred on the scanner's origin.
-        voxels: (N,) flat indices into the grid.
-        points: (N, 3) positions in mm.
-        template_points: (N, 3) where each voxel lies in the template.
-        gray, white, csf, folds: (N,) shares of the voxel; the first three sum to the brain's share.
-        depth: (N,) mm below the brain's surface.
-    """
+    """One subject's head: the N voxels that hold brain or its dura, and what is in them."""
 
     grid: Grid
+    """The subject's grid, centred on the scanner's origin."""
     voxels: NDArray[np.intp]
+    """(N,) flat indices into the grid."""
     points: NDArray[np.float32]
+    """(N, 3) positions in mm."""
     template_points: NDArray[np.float32]
+    """(N, 3) positions in the template, in its mm."""
     gray: NDArray[np.float32]
     white: NDArray[np.float32]
     csf: NDArray[np.float32]
+    """(N,) shares of a voxel, as are `gray` and `white`; the three sum to the brain's share."""
     folds: NDArray[np.float32]
+    """(N,) share of falx and tentorium."""
     depth: NDArray[np.float32]
+    """(N,) mm below the brain's surface."""
 
     @property
     def brain(self) -> NDArray[np.bool_]:
-        """(N,) the brain mask."""
+        """The brain mask, (N,)."""
         return self.depth > 0
 
     def volume(self, values: NDArray, dtype: type = np.float32) -> NDArray:
@@ -157,7 +151,7 @@ def draw_head(template: Template, anatomy: Anatomy, rng: np.random.Generator) ->
     """Warps the template into a new head.
 
     Returns:
-        The head, and the drawn parameters.
+        the head, and the drawn parameters.
     """
     scale = np.clip(rng.normal(1, anatomy.size_sd_fraction, 3), 0.9, 1.1)
     angles = np.clip(rng.normal(0, anatomy.rotation_sd_degrees, 3), -12, 12)

@@ -1,7 +1,5 @@
 """The folder of a virtual cohort: file names, writing without half files, and what is already there."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.cohort.virtual.protocol import VirtualCohortConfig
 from trainables.errors import UserError
+from trainables.files import write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +47,7 @@ def claim(directory: Path, config: VirtualCohortConfig) -> None:
     """Marks a new or empty folder as this config's cohort, or checks that it is.
 
     Raises:
-        UserError: It holds something else.
+        UserError: it holds something else.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -91,7 +90,7 @@ def is_whole(folder: Path, agent: str) -> bool:
     return True
 
 
-def write_subject(directory: Path, label: str, agent: str, subject: VirtualSubject) -> None:
+def write_subject(directory: Path, label: str, agent: str, subject: "VirtualSubject") -> None:
     """Writes a subject's folder whole or not at all."""
     scratch = Path(tempfile.mkdtemp(dir=directory / PARTIAL))
     anat = scratch / label / "anat"
@@ -122,19 +121,6 @@ def write_tables(directory: Path, config: VirtualCohortConfig, rows: list[tuple[
         write_text(directory / f"acq-{phase}_ce-{config.protocol.agent}_T1w.json", _json(sidecar))
     lines = ["participant_id\tsplit\tgroup", *("\t".join(row) for row in rows)]
     write_text(directory / "participants.tsv", "\n".join(lines) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file in one step."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
 
 
 def _description(config: VirtualCohortConfig) -> dict[str, Any]:
@@ -182,7 +168,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _nifti(values: NDArray, affine: NDArray) -> bytes:
+def _nifti(values: "NDArray", affine: "NDArray") -> bytes:
     """A gzipped NIfTI-1 with no clock in it: images as int16, masks as uint8."""
     import nibabel
     import numpy as np

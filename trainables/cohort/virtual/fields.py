@@ -1,7 +1,5 @@
 """Smooth random functions of space, given in mm so that they don't depend on the resolution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +8,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Grid:
-    """An isotropic grid of voxels centred on the origin, axes right, anterior, superior.
-
-    Attributes:
-        shape: Voxels along each axis.
-        spacing: mm between voxels.
-        center: Millimetre position of the middle of the grid.
-    """
+    """An isotropic grid of voxels, its axes right, anterior, superior."""
 
     shape: tuple[int, int, int]
+    """Voxels along each axis."""
     spacing: float
+    """mm between voxels."""
     center: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of the whole grid, in mm."""
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """(4, 4) voxel index -> mm."""
+        """Voxel index to mm, (4, 4)."""
         affine = np.diag([self.spacing] * 3 + [1.0])
         affine[:3, 3] = np.asarray(self.center) - self.spacing * (np.asarray(self.shape) - 1) / 2
         return affine
@@ -35,7 +30,7 @@ class Grid:
         return [(start[axis] + self.spacing * np.arange(n)).astype(np.float32) for axis, n in enumerate(self.shape)]
 
     def index(self, points: NDArray) -> NDArray:
-        """(..., 3) mm -> fractional voxel indices."""
+        """Fractional voxel indices of positions (..., 3) in mm."""
         return ((points - self.affine[:3, 3]) / self.spacing).astype(np.float32)
 
 
@@ -43,7 +38,7 @@ _BASIS_ENERGY = 151 / 315  # integral of the squared cubic B-spline: what it lea
 
 
 def _spline_basis(positions: NDArray, first: float, spacing: float, num_nodes: int) -> NDArray[np.float32]:
-    """(len(positions), num_nodes) uniform cubic B-spline values."""
+    """Values of the uniform cubic B-splines, (len(positions), num_nodes)."""
     distance = np.abs((positions[:, None] - first) / spacing - np.arange(num_nodes))
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6
@@ -54,10 +49,10 @@ def spline_field(grid: Grid, node_spacing: float, rng: np.random.Generator, chan
     """A cubic B-spline field of random nodes.
 
     Args:
-        grid: Where to evaluate it.
+        grid: where to evaluate it.
         node_spacing: mm between nodes: the size of the field's hills.
-        rng: Draws the nodes.
-        channels: Independent fields.
+        rng: draws the nodes.
+        channels: number of independent fields.
 
     Returns:
         (channels, *grid.shape) of mean 0 and standard deviation 1 over draws, averaged over space.
@@ -79,8 +74,8 @@ def wave_noise(points: NDArray, scale: float, rng: np.random.Generator, num_wave
     Args:
         points: (N, 3) mm.
         scale: mm, the standard deviation of its Gaussian correlation.
-        rng: Draws the waves.
-        num_waves: More waves, closer to Gaussian.
+        rng: draws the waves.
+        num_waves: with more of them the noise is closer to Gaussian.
 
     Returns:
         (N,) of mean 0 and standard deviation 1 over draws.

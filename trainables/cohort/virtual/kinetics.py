@@ -1,7 +1,5 @@
 """How much contrast agent is where, when: plasma and tissue curves in closed form."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,17 +10,17 @@ from scipy.special import exprel
 
 @dataclass(frozen=True, kw_only=True)
 class PlasmaCurve:
-    """Cp(t) = D sum_i a_i exp(-m_i t) (Tofts & Kermode, MRM 1991, eq. 1).
+    """The plasma's concentration over time: Cp(t) = D sum_i a_i exp(-m_i t).
 
-    Attributes:
-        dose_mmol_per_kg: D.
-        amplitudes_kg_per_l: a_i.
-        rates_per_min: m_i.
+    Source: Tofts & Kermode, MRM 1991, eq. 1.
     """
 
     dose_mmol_per_kg: float
+    """D."""
     amplitudes_kg_per_l: Sequence[float]
+    """a_i."""
     rates_per_min: Sequence[float]
+    """m_i."""
 
     def __call__(self, minutes: ArrayLike) -> NDArray[np.float64]:
         """Plasma concentration in mM at `minutes` >= 0 after the injection."""
@@ -38,14 +36,16 @@ def tissue_concentration(
     extravascular_fraction: ArrayLike,
     plasma_fraction: ArrayLike,
 ) -> NDArray[np.float64]:
-    """Extended Tofts model (Tofts et al., JMRI 1999, eq. 8) of a biexponential plasma curve, in mM.
+    """A tissue's concentration in mM by the extended Tofts model, for a biexponential plasma curve.
 
     C(t) = vp Cp(t) + K int_0^t Cp(s) exp(-kep (t - s)) ds with kep = K / ve. The integral is
     D sum_i a_i (exp(-kep t) - exp(-m_i t)) / (m_i - kep), written with exprel(x) = (exp(x) - 1) / x so that
     kep = m_i is no special case.
 
+    Source: Tofts et al., JMRI 1999, eq. 8.
+
     Args:
-        plasma: The plasma curve.
+        plasma: the plasma curve.
         minutes: t, any shape.
         transfer_per_min: K, broadcast against t, as are the others.
         extravascular_fraction: ve > 0.

@@ -1,7 +1,5 @@
 """Lesions: blobs with a structure inside, each kind its own function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,21 +17,18 @@ WHITE, TISSUE, EVERYTHING = (1,), (0, 1), (0, 1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A compartment over part of the head; later layers displace earlier ones.
-
-    Attributes:
-        compartment: Name in `Compartments`.
-        where: (n,) indices into the head's voxels.
-        share: (n,) how much of what may be displaced becomes this compartment.
-        transfer_factor: (n,) local leakiness over the subject's mean.
-        displaces: Indices of what gives way: 0 grey matter, 1 white matter, 2 the rest (CSF and outside).
-    """
+    """A compartment over part of the head; later layers displace earlier ones."""
 
     compartment: str
+    """Its name in `Compartments`."""
     where: NDArray[np.intp]
+    """(n,) indices into the head's voxels."""
     share: NDArray[np.float32]
+    """(n,) how much of what may be displaced becomes this compartment."""
     transfer_factor: NDArray[np.float32]
+    """(n,) local leakiness over the subject's mean."""
     displaces: Sequence[int]
+    """What gives way: 0 grey matter, 1 white matter, 2 the rest (CSF and outside)."""
 
 
 class Surgeon:
@@ -47,7 +42,7 @@ class Surgeon:
         self.drawn: list[dict] = []
 
     def place(self, likelihood: NDArray) -> NDArray[np.float32]:
-        """(3,) mm: a voxel drawn in proportion to the likelihood."""
+        """Draws a voxel in proportion to a likelihood (N,). Returns its position (3,) in mm."""
         cumulative = np.cumsum(likelihood, dtype=float)
         return self.head.points[np.searchsorted(cumulative, self.rng.uniform(0, cumulative[-1]), side="right")]
 
@@ -56,14 +51,14 @@ class Surgeon:
         return (self.head.gray + 2 * self.head.white) ** 2 * (self.head.depth > deepest)
 
     def size(self, low: float, high: float) -> float:
-        """A radius in mm."""
+        """Draws a radius in mm."""
         return self.size_factor * float(self.rng.uniform(low, high))
 
     def blob(self, center: NDArray, radius: float, irregularity: float, margin: float) -> tuple[NDArray, NDArray]:
         """An irregular ellipsoid.
 
         Returns:
-            The voxels within `margin` mm of it, and how many mm each lies below its surface.
+            the voxels within `margin` mm of it, and how many mm each lies below its surface.
         """
         axes = self.rng.uniform(0.8, 1.25, 3).astype(np.float32)
         reach = 1.25 * radius * (1 + 2 * irregularity) + margin

@@ -3,20 +3,18 @@
 Every constant says where it comes from. "plausible" marks a choice of ours that no paper dictates.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     NonNegativeFloat,
     PositiveFloat,
     model_validator,
 )
+
+from trainables.frozen import FrozenModel
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,10 +30,8 @@ PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_o
 FractionRange = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 
 
-class Model(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class Model(FrozenModel, allow_inf_nan=False):
+    """A part of the configuration whose numbers are finite."""
 
 
 class Plasma(Model):
@@ -175,7 +171,7 @@ class LesionMix(Model):
         return self
 
     def shares(self) -> dict[str, float]:
-        """Kind -> share."""
+        """The share of each kind."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
@@ -229,7 +225,7 @@ class VirtualCohortConfig(Model):
         return self
 
     def splits(self) -> tuple[tuple[str, int], ...]:
-        """(split, number of subjects), in the subjects' order."""
+        """Each split with its number of subjects, in the subjects' order."""
         return (
             ("train", self.num_train or 0),
             ("validation", self.num_validation or 0),

@@ -1,7 +1,5 @@
 """From concentrations to an image: the sequence's signal and the scanner's imperfections."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,12 +13,12 @@ def spoiled_gradient_echo(
 ) -> NDArray:
     """Steady-state signal PD sin(a) (1 - E) / (1 - E cos(a)), E = exp(-TR R1), R1 = 1 / T1 + r1 C.
 
-    Haase et al., JMR 1986; T2* decay is left out (echo times of 2-3 ms).
+    T2* decay is left out (echo times of 2-3 ms). Source: Haase et al., JMR 1986.
 
     Args:
         protocol: TR, flip angle a and relaxivity r1.
         concentration: C in mM, broadcast against the others.
-        t1_seconds: Native T1.
+        t1_seconds: native T1.
         proton_density: PD, 1 for water.
     """
     rate = 1 / np.asarray(t1_seconds) + protocol.relaxivity_per_s_mm * np.asarray(concentration)
@@ -37,7 +35,7 @@ def automatic_gains(signals: list[NDArray], compensation: float) -> NDArray[np.f
     brighter. Only the ratio of the two gains matters (the images are in no unit): their product is 1.
 
     Args:
-        signals: The two scans, (N,) voxels each.
+        signals: the two scans, (N,) voxels each.
         compensation: 1 brings the brightest signals to one level, 0 leaves them; between, in the logarithm.
     """
     brightest = np.log([np.percentile(signal, _BRIGHTEST_PERCENTILE) for signal in signals])
@@ -45,6 +43,6 @@ def automatic_gains(signals: list[NDArray], compensation: float) -> NDArray[np.f
 
 
 def rician(signal: NDArray, sd: float, rng: np.random.Generator) -> NDArray:
-    """Magnitude of the signal, Gaussian noise of `sd` in both channels (Gudbjartsson & Patz, MRM 1995)."""
+    """Magnitude of a signal with Gaussian noise of `sd` in both channels. Source: Gudbjartsson & Patz, MRM 1995."""
     real = signal + sd * rng.standard_normal(signal.shape, dtype=np.float32)
     return np.hypot(real, sd * rng.standard_normal(signal.shape, dtype=np.float32))

@@ -1,7 +1,5 @@
 """Simulates a whole virtual cohort: in parallel, resumable, the same bytes for the same config."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -22,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSubject:
-    """A subject to be: `number` counts from 1."""
+    """A subject to be."""
 
     number: int
+    """From 1."""
     label: str
     split: str
     kind: str
@@ -44,16 +43,16 @@ def simulate_cohort(
     `participants.tsv` with split and main lesion kind. Images are int16, masks uint8.
 
     Args:
-        directory: New, empty, or an earlier, perhaps unfinished, cohort of the same config.
-        config: What to simulate.
-        num_workers: Processes; None for one a usable CPU. The bytes don't depend on it.
-        progress: Called with (subjects done, subjects in all) at the start and whenever one is done.
+        directory: new, empty, or an earlier, perhaps unfinished, cohort of the same config.
+        config: what to simulate.
+        num_workers: processes; None for one a usable CPU. The bytes don't depend on it.
+        progress: called with (subjects done, subjects in all) at the start and whenever one is done.
 
     Returns:
         `directory`.
 
     Raises:
-        UserError: The folder holds something else or another config's cohort, or can't be written; or a process
+        UserError: the folder holds something else or another config's cohort, or can't be written; or a process
             was killed. What is finished stays, and the same call goes on from there.
     """
     directory = Path(directory)
@@ -78,7 +77,7 @@ def simulate_cohort(
 
 
 def plan_subjects(config: VirtualCohortConfig) -> list[PlannedSubject]:
-    """Who is in which split with which lesion: in each split the kinds keep their shares."""
+    """Plans who is in which split with which lesion: in each split the kinds keep their shares."""
     import numpy as np
 
     width = max(3, len(str(config.num_subjects)))
@@ -138,7 +137,7 @@ def _simulate_missing(
 class _Worker:
     """Simulates subjects on one thread; all it needs is loaded once."""
 
-    def __init__(self, directory: Path, config: VirtualCohortConfig, template: Template) -> None:
+    def __init__(self, directory: Path, config: VirtualCohortConfig, template: "Template") -> None:
         self.directory, self.config, self.template = directory, config, template
 
     def simulate(self, plan: PlannedSubject) -> None:

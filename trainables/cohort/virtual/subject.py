@@ -1,8 +1,7 @@
 """One virtual subject: head, lesions, contrast agent, two scans."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def displace(head: Head, layers: list[Layer]) -> tuple[list[NDArray], NDArray]:
     """Composes the layers over the head's own tissue, so that no voxel holds more than itself.
 
     Returns:
-        For each layer its share (n,) of each voxel of `layer.where`, and what is left of grey matter, white
+        for each layer its share (n,) of each voxel of `layer.where`, and what is left of grey matter, white
         matter and CSF (3, N).
     """
     base = np.stack([head.gray, head.white, 1 - head.gray - head.white])
@@ -150,7 +149,7 @@ class _Tissue:
     proton_density: float
 
     @classmethod
-    def draw(cls, compartment: Compartment, rng: np.random.Generator) -> _Tissue:
+    def draw(cls, compartment: Compartment, rng: np.random.Generator) -> Self:
         return cls(
             transfer_per_min=rng.uniform(*compartment.transfer_per_min),
             extravascular_fraction=rng.uniform(*compartment.extravascular_fraction),

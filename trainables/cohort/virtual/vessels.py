@@ -1,7 +1,5 @@
 """Vessels, sinuses and choroid plexus: tubes along curves in the template, drawn anew for each subject."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
