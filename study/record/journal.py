@@ -18,6 +18,8 @@ from study.record.finite import finite
 from trainables.errors import UserError, did_you_mean
 
 SCHEMA_VERSION = 1
+LOCK_SECONDS = 2.0
+"""How long a driver waits for the lock: whoever asks whether a study runs (`is_running`) holds it for a moment."""
 
 
 class JournalError(UserError):
@@ -66,7 +68,11 @@ def decode_line(line: bytes) -> Stamped | None:
         raise JournalError(f"written by a newer cov-study (schema {plain['v']}). Upgrade cov-study.")
     number, time, clock, kind = plain.pop("n"), plain.pop("time"), plain.pop("clock", None), plain.pop("event")
     del plain["v"]
-    return Stamped(number=number, time=time, clock=clock, event=from_plain(kind, plain))
+    try:
+        event = from_plain(kind, plain)
+    except KeyError as error:
+        raise JournalError(f"event {number} (`{kind}`) is of another cov-study: {error} is unknown. Upgrade.") from None
+    return Stamped(number=number, time=time, clock=clock, event=event)
 
 
 def _checksum(plain: Plain) -> str:
@@ -124,7 +130,7 @@ class Journal:
         self._lock = FileLock(path.with_suffix(".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise JournalError(
                 f"{path.parent}: another cov-study is running this study. Watch it with "

@@ -1,6 +1,8 @@
 """The journal: what was appended comes back, whatever happens to the file."""
 
+import fcntl
 import json
+import threading
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from study.record.codec import from_plain
 from study.record.folding import replay
 from study.record.journal import Journal, JournalError, Stamped, read_events
-from study.record.record import load_state
+from study.record.record import is_running, load_state
 from tests.record.plain import append, complete
 
 VALUES = st.recursive(
@@ -270,3 +272,23 @@ def test_a_journal_from_before_there_was_a_clock_goes_on_with_its_times(path):
         (attempt,) = replay(journal.events()).trials["cov-s1"].attempts
     assert (attempt.started, attempt.ended) == (1000, 1005)
     assert (attempt.started_time, attempt.ended_time) == (1000, 1_800_000_004)
+
+
+def test_who_asks_whether_a_study_runs_never_refuses_its_driver(path):
+    """The question is the lock, shared and held for a moment: it fell into the moment in which a driver took it."""
+    path.with_suffix(".lock").touch()
+    with path.with_suffix(".lock").open("rb") as question:
+        fcntl.flock(question, fcntl.LOCK_SH)
+        answered = threading.Timer(0.3, fcntl.flock, (question, fcntl.LOCK_UN))
+        answered.start()
+        with Journal(path) as journal:
+            assert is_running(path.parent)
+            append(journal, "note", text="driven")
+        answered.join()
+    assert not is_running(path.parent)
+
+
+def test_an_event_that_is_not_known_is_told(path):
+    path.write_bytes(encoded({"v": 1, "n": 0, "time": 5.0, "event": "eclipse", "text": ""}))
+    with pytest.raises(JournalError, match=r"event 0 \(`eclipse`\)"):
+        list(read_events(path))
